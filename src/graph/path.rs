@@ -1,0 +1,1 @@
+//! Shortest paths, with and without a given edge.

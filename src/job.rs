@@ -1,0 +1,87 @@
+//! Background jobs: their states and legal transitions, as types only.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::id::{DetectorId, FamilyId, JobId};
+use crate::train::{Progress, TrainingSpec};
+
+/// Why a job failed, for its `error` field: a problem without an HTTP status of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFailure {
+    /// A stable word, e.g. `family_unusable`, `worker_died`, `internal`.
+    pub code: String,
+    /// For the user: no paths, no SQL.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobState {
+    Queued,
+    Running { attempt: u32, started_at: OffsetDateTime, progress: Option<Progress> },
+    Succeeded { detector: DetectorId, finished_at: OffsetDateTime },
+    Failed { failure: JobFailure, finished_at: OffsetDateTime },
+    Cancelled { finished_at: OffsetDateTime },
+}
+
+impl JobState {
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running { .. } => "running",
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled { .. } => "cancelled",
+        }
+    }
+
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Succeeded { .. } | Self::Failed { .. } | Self::Cancelled { .. })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    pub id: JobId,
+    pub family: FamilyId,
+    pub family_name: String,
+    pub spec: TrainingSpec,
+    pub state: JobState,
+    /// Attempts begun so far; the third death of a worker fails the job.
+    pub attempts: u32,
+    pub created_at: OffsetDateTime,
+    /// The last progress known, kept when the job ends.
+    pub progress: Option<Progress>,
+    pub eta_seconds: Option<f64>,
+    pub checkpoint: Option<CheckpointMark>,
+}
+
+/// When a job's last checkpoint was made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CheckpointMark {
+    pub epoch: u64,
+    pub at: OffsetDateTime,
+}
+
+/// One line of a job's history, numbered from 1 within the job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobEvent {
+    pub sequence: i64,
+    pub at: OffsetDateTime,
+    pub kind: JobEventKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum JobEventKind {
+    Queued,
+    Started { attempt: u32 },
+    Progress { progress: Progress, eta_seconds: Option<f64> },
+    /// The attempt ended without an end of the job: it will be tried again.
+    Interrupted { attempt: u32, detail: String },
+    Succeeded { detector_id: DetectorId },
+    Failed { failure: JobFailure },
+    Cancelled,
+}

@@ -1,0 +1,30 @@
+//! graphkin says whether a graph belongs to a family of graphs, learnt from normal graphs alone.
+//!
+//! The quiet core (pure, synchronous: no files, no clock, no globals), in reading order:
+//! identifiers, graphs, layers, models, statistics, detectors, training, jobs. Then the shell, which touches the world.
+//! `ARCHITECTURE.md` tells who may import whom; `tests/api/architecture.rs` holds it.
+
+pub mod graph;
+pub mod id;
+pub mod nn;
+pub mod stats;
+
+pub mod model;
+
+pub mod detector;
+
+pub mod job;
+pub mod train;
+
+pub mod artifact;
+pub mod registry;
+pub mod store;
+
+pub mod scorer;
+pub mod worker;
+
+pub mod http;
+
+pub mod app;
+pub mod config;
+pub mod telemetry;
