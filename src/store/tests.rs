@@ -119,10 +119,12 @@ fn named(id: &str, nodes: u64) -> NewGraph {
     NewGraph { id: Some(id.to_owned()), graph: path_graph(nodes) }
 }
 
-fn is_conflict<T>(result: Result<T, StoreError>) -> bool {
+#[expect(clippy::needless_pass_by_value, reason = "a call is passed as it is made")]
+pub(super) fn is_conflict<T>(result: Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Conflict { .. }))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a call is passed as it is made")]
 fn is_missing<T>(result: Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::NotFound { .. }))
 }
@@ -585,7 +587,7 @@ proptest! {
         prop_assert!(accepted.iter().all(|id| !taken.contains(*id)));
         for (asked, name) in asked.iter().zip(&names) {
             match asked.as_ref().filter(|id| !id.is_empty()) {
-                Some(id) => prop_assert!(name.as_ref().map_or_else(|taken| taken, |given| given) == id),
+                Some(id) => prop_assert!(name.as_ref().unwrap_or_else(|taken| taken) == id),
                 None => prop_assert!(name.is_ok()),
             }
         }

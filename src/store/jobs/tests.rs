@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::super::tests::{Fixture, detector, open, spec};
+use super::super::tests::{Fixture, detector, is_conflict, open, spec};
 use super::super::{Idempotency, NewDetector, PageRequest, Store, StoreError};
 use super::{NewJob, events};
 use crate::id::{FamilyId, JobId};
@@ -35,12 +35,9 @@ fn progress(epoch: u64) -> Progress {
     Progress { phase: "training".into(), epoch, epochs: 1000, loss: Some(0.1 + 0.2), validation_loss: None }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a call is passed as it is made")]
 fn is_fenced<T>(result: Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Fenced))
-}
-
-fn is_conflict<T>(result: Result<T, StoreError>) -> bool {
-    matches!(result, Err(StoreError::Conflict { .. }))
 }
 
 async fn history(store: &Store, job: JobId) -> Vec<JobEvent> {
