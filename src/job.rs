@@ -77,11 +77,23 @@ pub struct JobEvent {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum JobEventKind {
     Queued,
-    Started { attempt: u32 },
-    Progress { progress: Progress, eta_seconds: Option<f64> },
+    Started {
+        attempt: u32,
+    },
+    Progress {
+        progress: Progress,
+        eta_seconds: Option<f64>,
+    },
     /// The attempt ended without an end of the job: it will be tried again.
-    Interrupted { attempt: u32, detail: String },
-    Succeeded { detector_id: DetectorId },
-    Failed { failure: JobFailure },
+    Interrupted {
+        attempt: u32,
+        detail: String,
+    },
+    Succeeded {
+        detector_id: DetectorId,
+    },
+    Failed {
+        failure: JobFailure,
+    },
     Cancelled,
 }

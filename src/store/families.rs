@@ -52,7 +52,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when a name is taken or an id stands twice in a family.
-    pub async fn import_families(&self, _families: Vec<(NewFamily, Vec<NewGraph>)>) -> Result<Vec<FamilyRow>, StoreError> {
+    pub async fn import_families(
+        &self,
+        _families: Vec<(NewFamily, Vec<NewGraph>)>,
+    ) -> Result<Vec<FamilyRow>, StoreError> {
         todo!()
     }
 

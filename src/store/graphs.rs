@@ -15,9 +15,14 @@ pub struct NewGraph {
 /// What became of a graph to add, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddedGraph {
-    Added { id: String, split: Split },
+    Added {
+        id: String,
+        split: Split,
+    },
     /// The family has a graph of this id, or the batch named it before.
-    IdTaken { id: String },
+    IdTaken {
+        id: String,
+    },
 }
 
 /// A row of the list of graphs.
