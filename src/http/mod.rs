@@ -4,10 +4,15 @@ pub mod error;
 pub mod extract;
 
 mod auth;
+mod blocking;
 mod docs;
 mod families;
+mod graph_json;
+mod graphs;
 mod health;
+mod intake;
 mod limits;
+mod ndjson;
 mod page;
 mod request_id;
 mod trace;
@@ -92,7 +97,7 @@ pub fn router(state: AppState) -> axum::Router {
 
 /// The routes with the documentation each of them carries.
 fn documented_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(docs::head()).merge(families::router()).merge(health::router())
+    OpenApiRouter::with_openapi(docs::head()).merge(families::router()).merge(graphs::router()).merge(health::router())
 }
 
 /// The contract: what the router serves, by construction.
