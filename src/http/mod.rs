@@ -5,6 +5,7 @@ pub mod extract;
 
 mod auth;
 mod blocking;
+mod datasets;
 mod docs;
 mod families;
 mod graph_json;
@@ -97,7 +98,11 @@ pub fn router(state: AppState) -> axum::Router {
 
 /// The routes with the documentation each of them carries.
 fn documented_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(docs::head()).merge(families::router()).merge(graphs::router()).merge(health::router())
+    OpenApiRouter::with_openapi(docs::head())
+        .merge(families::router())
+        .merge(graphs::router())
+        .merge(datasets::router())
+        .merge(health::router())
 }
 
 /// The contract: what the router serves, by construction.
