@@ -93,7 +93,7 @@ impl Artifacts {
     /// # Errors
     /// When the storage fails.
     pub async fn put_detector(&self, id: DetectorId, detector: &Detector) -> Result<ArtifactSummary, ArtifactError> {
-        let (manifest, weights) = detector.encode();
+        let (manifest, weights) = detector.encode().map_err(|error| damaged(id, &error))?;
         self.put_files(id, manifest, weights.into()).await
     }
 
