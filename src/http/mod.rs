@@ -3,8 +3,35 @@
 pub mod error;
 pub mod extract;
 
+mod auth;
+mod blocking;
+mod datasets;
+mod docs;
+mod families;
+mod graph_json;
+mod graphs;
+mod health;
+mod intake;
+mod limits;
+mod ndjson;
+mod page;
+mod request_id;
+mod trace;
+
+use std::any::Any;
 use std::sync::Arc;
 
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use self::error::Problem;
 use crate::graph::Limits;
 use crate::graph::format::tu::ArchiveLimits;
 use crate::scorer::Scorer;
@@ -42,4 +69,73 @@ pub struct AppState {
     /// Turned true when the service begins to stop: unready, event streams end.
     pub stopping: tokio_util::sync::CancellationToken,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+}
+
+/// The whole service. Each resource's router carries its own documentation; the layers are listed from the outside in.
+#[must_use]
+pub fn router(state: AppState) -> axum::Router {
+    let (routes, document) = documented_routes().split_for_parts();
+    let document = docs::complete(document);
+    let gate = auth::Gate::new(state.store.clone(), state.config.open, &document);
+    let rates = limits::Rates::new(state.config.rate_limit);
+    let layers = ServiceBuilder::new()
+        .layer(from_fn(request_id::assign_request_id))
+        .layer(from_fn(trace::trace_request))
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(CompressionLayer::new().compress_when(compressible()))
+        .layer(from_fn_with_state(gate, auth::require_scope))
+        .layer(from_fn_with_state(rates, limits::limit_rate))
+        .layer(from_fn_with_state(Arc::clone(&state.config), limits::limit_body))
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(Arc::clone(&state.config), limits::limit_time));
+    routes
+        .merge(docs::router(to_yaml(&document)))
+        .fallback(answer_unknown_path)
+        .method_not_allowed_fallback(answer_unknown_method)
+        .layer(layers)
+        .with_state(state)
+}
+
+/// The routes with the documentation each of them carries.
+fn documented_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(docs::head())
+        .merge(families::router())
+        .merge(graphs::router())
+        .merge(datasets::router())
+        .merge(health::router())
+}
+
+/// The contract: what the router serves, by construction.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    docs::complete(documented_routes().into_openapi())
+}
+
+/// The contract as `openapi.yaml` has it and `/openapi.yaml` serves it.
+#[must_use]
+pub fn openapi_yaml() -> String {
+    to_yaml(&openapi())
+}
+
+fn to_yaml(document: &OpenApi) -> String {
+    // Only a map with keys that aren't strings could fail, and the document has none; a test reads it back.
+    document.to_yaml().unwrap_or_default()
+}
+
+/// Everything worth it but streams, whose lines would wait for the compressor's buffer to fill.
+fn compressible() -> impl Predicate {
+    DefaultPredicate::new().and(NotForContentType::const_new(limits::NDJSON))
+}
+
+fn answer_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Problem::internal_because(format!("a handler panicked: {}", message.unwrap_or("no message"))).into_response()
+}
+
+async fn answer_unknown_path(request: Request) -> Problem {
+    Problem::not_found(format!("nothing is at {}", request.uri().path()))
+}
+
+async fn answer_unknown_method(request: Request) -> Problem {
+    Problem::method_not_allowed(format!("{} does not take {}", request.uri().path(), request.method()))
 }
