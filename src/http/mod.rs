@@ -3,8 +3,11 @@
 pub mod error;
 pub mod extract;
 
+mod active;
 mod auth;
 mod blocking;
+mod detectors;
+mod distributions;
 mod docs;
 mod families;
 mod graph_json;
@@ -15,7 +18,10 @@ mod limits;
 mod ndjson;
 mod page;
 mod request_id;
+mod schema;
+mod score;
 mod trace;
+mod training_jobs;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -97,7 +103,15 @@ pub fn router(state: AppState) -> axum::Router {
 
 /// The routes with the documentation each of them carries.
 fn documented_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(docs::head()).merge(families::router()).merge(graphs::router()).merge(health::router())
+    OpenApiRouter::with_openapi(docs::head())
+        .merge(families::router())
+        .merge(graphs::router())
+        .merge(training_jobs::router())
+        .merge(detectors::router())
+        .merge(active::router())
+        .merge(score::router())
+        .merge(distributions::router())
+        .merge(health::router())
 }
 
 /// The contract: what the router serves, by construction.
