@@ -1,1 +1,12 @@
-//! What candle lacks or gets wrong: seeded initialisation, stable losses, message-passing layers, Adam with a state.
+//! What candle lacks or gets wrong: seeded initialisation, stable losses, message passing, Adam with a state.
+//!
+//! Knows nothing of anomalies. Letters: N nodes, E edges, F features, H hidden units.
+
+pub mod adam;
+pub mod graph_convolution;
+pub mod layer;
+pub mod loss;
+pub mod matmul;
+pub mod message_passing;
+pub mod parameters;
+pub mod seed;

@@ -1,11 +1,28 @@
 //! Training: a spec and graphs in, a detector out; progress, checkpoints and stopping by callback.
 
+mod checkpoint;
+mod folds;
+mod network;
+
+use std::collections::BTreeMap;
+
+use candle_core::Device;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::detector::Detector;
+use crate::detector::{
+    CalibrationScore, CurvePoint, Detector, Distribution, FORMAT, Manifest, Member, REFERENCE_SEED, Score, ScoreOptions,
+    SplitSizes,
+};
 use crate::graph::Graph;
+use crate::graph::split::Split;
 use crate::id::GraphId;
-use crate::model::{Hyperparameters, Kind};
+use crate::model::{Hyperparameters, Kind, Model, Observation, Vocabulary};
+use crate::stats::histogram::Histogram;
+use crate::stats::summary::Summary;
+
+use checkpoint::RunState;
+use folds::{Fold, plan_folds};
 
 /// Where the tensors of a training job live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,6 +33,32 @@ pub enum DeviceChoice {
     Auto,
     Cpu,
     Cuda,
+}
+
+impl DeviceChoice {
+    /// Whether this binary could ever honour the choice.
+    #[must_use]
+    pub const fn is_supported(self) -> bool {
+        !matches!(self, Self::Cuda) || cfg!(feature = "cuda")
+    }
+
+    fn open(self) -> Result<Device, TrainError> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto => Ok(open_cuda().unwrap_or(Device::Cpu)),
+            Self::Cuda => open_cuda().map_err(|why| TrainError::Unusable(format!("there is no CUDA device: {why}"))),
+        }
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda() -> candle_core::Result<Device> {
+    Device::new_cuda(0)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda() -> candle_core::Result<Device> {
+    Err(candle_core::Error::Msg("this graphkin was built without CUDA".to_owned()))
 }
 
 /// What to train, fully resolved.
@@ -55,6 +98,9 @@ pub struct Checkpoint(pub Vec<u8>);
 pub trait Observer {
     fn progress(&mut self, progress: &Progress);
     /// Called after an epoch, with a function that makes the checkpoint: the observer decides how often to pay for one.
+    ///
+    /// # Errors
+    /// What the observer met while keeping it; training ends with it.
     fn checkpoint(&mut self, make: &dyn Fn() -> Result<Checkpoint, TrainError>) -> Result<(), TrainError>;
     /// Asked between steps; when true, `fit` gives up with [`TrainError::Stopped`].
     fn should_stop(&self) -> bool;
@@ -76,12 +122,130 @@ pub enum TrainError {
 /// Trains a detector. The same spec and data give the same weights, undisturbed or resumed from a checkpoint.
 ///
 /// # Errors
-/// See [`TrainError`].
+/// See [`TrainError`]. A checkpoint of another spec or other graphs is [`TrainError::Checkpoint`].
 pub fn fit(
-    _spec: &TrainingSpec,
-    _data: &TrainingData,
-    _resume: Option<&Checkpoint>,
-    _observer: &mut dyn Observer,
+    spec: &TrainingSpec,
+    data: &TrainingData,
+    resume: Option<&Checkpoint>,
+    observer: &mut dyn Observer,
 ) -> Result<Detector, TrainError> {
-    todo!()
+    let device = spec.device.open()?;
+    let folds = plan_folds(data)?;
+    let mut state = match resume {
+        Some(checkpoint) => RunState::resume(checkpoint, spec, data)?,
+        None => RunState::start(spec, data),
+    };
+    for (index, fold) in folds.iter().enumerate().skip(state.finished.len()) {
+        let weights = network::train_fold(spec, index, folds.len(), fold, &device, &mut state, observer)?;
+        state.finish_fold(weights);
+    }
+    let Hyperparameters::Masked(masked) = &spec.hyperparameters;
+    let epochs = masked.epochs * folds.len() as u64;
+    let mut report = |phase: &str| {
+        observer.progress(&Progress { phase: phase.to_owned(), epoch: epochs, epochs, ..Progress::default() });
+        if observer.should_stop() { Err(TrainError::Stopped) } else { Ok(()) }
+    };
+    report("calibrating")?;
+    let (members, calibration) = calibrate(spec, &folds, std::mem::take(&mut state.finished))?;
+    report("distributions")?;
+    let manifest = Manifest {
+        format: FORMAT,
+        kind: spec.kind,
+        hyperparameters: spec.hyperparameters.clone(),
+        seed: spec.seed,
+        graphs: SplitSizes { train: data.train.len(), calibration: data.calibration.len(), test: data.test.len() },
+        calibration_size: calibration.len(),
+        folds: folds.len(),
+        parameters: members.iter().map(|member| parameter_count(member.model())).sum(),
+        statistics: members.first().map(|member| member.model().statistics()).unwrap_or_default(),
+        training_curve: state.curve,
+        distributions: Vec::new(),
+    };
+    let mut detector = Detector::new(manifest, members, calibration);
+    detector.manifest_mut().distributions = distributions(&detector, data);
+    Ok(detector)
+}
+
+/// The vocabulary of a fold: of the graphs that train it alone, so that a calibration graph with a new label is as
+/// strange to it as a graph to come.
+fn vocabulary(spec: &TrainingSpec, fold: &Fold<'_>) -> Vocabulary {
+    let Hyperparameters::Masked(masked) = &spec.hyperparameters;
+    if masked.node_labels { Vocabulary::of(fold.train.iter().map(|(_, graph)| *graph)) } else { Vocabulary::default() }
+}
+
+type Weights = BTreeMap<String, candle_core::Tensor>;
+
+/// Fits each fold's densities on what it trained on, and judges with them the graphs it did not.
+fn calibrate(
+    spec: &TrainingSpec,
+    folds: &[Fold<'_>],
+    weights: Vec<Weights>,
+) -> Result<(Vec<Member>, Vec<CalibrationScore>), TrainError> {
+    let mut members = Vec::new();
+    let mut calibration = Vec::new();
+    for (index, (fold, weights)) in folds.iter().zip(weights).enumerate() {
+        let model = Model::new(spec.kind, &spec.hyperparameters, vocabulary(spec, fold), weights)?;
+        let observe = |graphs: &[(GraphId, &Graph)]| -> Vec<Observation> {
+            let Hyperparameters::Masked(masked) = &spec.hyperparameters;
+            graphs.par_iter().map(|(_, graph)| model.observe(graph, masked.samples, REFERENCE_SEED)).collect()
+        };
+        let trained = observe(&fold.train);
+        let held_out = observe(&fold.calibration);
+        let observed: Vec<(&Graph, &Observation)> =
+            fold.train.iter().map(|(_, graph)| *graph).zip(&trained).collect();
+        let member = Member::fit(model.clone(), &observed);
+        calibration.extend(fold.calibration.iter().zip(&held_out).map(|(&(graph, content), observation)| {
+            CalibrationScore { graph, fold: index, score: member.judge(content, observation) }
+        }));
+        members.push(member);
+    }
+    Ok((members, calibration))
+}
+
+fn parameter_count(model: &Model) -> usize {
+    model.weights().values().map(candle_core::Tensor::elem_count).sum()
+}
+
+/// Every statistic's distribution over every split, as the finished detector sees it.
+fn distributions(detector: &Detector, data: &TrainingData) -> Vec<Distribution> {
+    let mut columns: Vec<(Split, String, Vec<f64>)> = Vec::new();
+    for (split, graphs) in
+        [(Split::Train, &data.train), (Split::Calibration, &data.calibration), (Split::Test, &data.test)]
+    {
+        let scores: Vec<(Score, Vec<f64>)> = graphs
+            .par_iter()
+            .map(|(_, graph)| {
+                (detector.score(graph, &ScoreOptions::default()), detector.statistics(graph, REFERENCE_SEED))
+            })
+            .collect();
+        let mut push = |name: &str, values: Vec<f64>| columns.push((split, name.to_owned(), values));
+        push("nonconformity", scores.iter().map(|(score, _)| score.nonconformity).collect());
+        push("p_value", scores.iter().map(|(score, _)| score.p_value).collect());
+        push("completion_mean", scores.iter().filter_map(|(score, _)| score.completion.mean).collect());
+        push("completion", scores.iter().flat_map(|(score, _)| score.completion.values.iter().copied()).collect());
+        for (index, name) in detector.manifest().statistics.iter().enumerate() {
+            push(name, scores.iter().filter_map(|(_, statistics)| statistics.get(index).copied()).collect());
+        }
+    }
+    // One range for all splits of a statistic, so that their histograms can be laid over one another.
+    let range = |statistic: &str| {
+        if matches!(statistic, "p_value" | "completion" | "completion_mean") {
+            return (0.0, 1.0);
+        }
+        let all = columns.iter().filter(|(_, name, _)| name == statistic).flat_map(|(_, _, values)| values);
+        all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
+    };
+    columns
+        .iter()
+        .filter_map(|(split, statistic, values)| {
+            let (low, high) = range(statistic);
+            Some(Distribution {
+                split: *split,
+                statistic: statistic.clone(),
+                summary: Summary::of(values)?,
+                histogram_10: Histogram::of(values, low, high, 10),
+                histogram_50: Histogram::of(values, low, high, 50),
+            })
+        })
+        .collect()
 }

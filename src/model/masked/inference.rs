@@ -1,0 +1,471 @@
+//! The network without autograd: weights packed, and for `full-mask` only what a removed edge changes computed again.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Result, Tensor, bail};
+use candle_nn::{VarBuilder, VarMap};
+
+use super::batch::is_edge;
+use super::network::{MaskedNetwork, NODE_INPUTS};
+use super::sample::EdgeSample;
+use super::{Masking, PATH_CLASSES, path_class};
+use crate::graph::Graph;
+use crate::graph::path::PathFinder;
+use crate::model::{MaskedHyperparameters, Vocabulary};
+use crate::nn::graph_convolution::Convolution;
+use crate::nn::layer::NORMALISE_EPSILON;
+use crate::nn::matmul::matmul;
+
+/// Masked edges whose changes are computed together: enough rows for a fast matrix product, few enough to stay in cache.
+const EDGES_AT_ONCE: usize = 64;
+
+/// A trained masked model.
+#[derive(Debug, Clone)]
+pub struct MaskedModel {
+    masking: Masking,
+    config: MaskedHyperparameters,
+    vocabulary: Vocabulary,
+    /// As trained and stored; the fields below are packed for use.
+    weights: BTreeMap<String, Tensor>,
+    input: Affine,
+    /// `[labels + 1, H]`, empty where labels are no input.
+    label_embedding: Vec<f32>,
+    convolutions: Vec<[Affine; 2]>,
+    pair_first: Affine,
+    path_embedding: Vec<f32>,
+    pair_second: Affine,
+    output: Affine,
+}
+
+/// The logits of samples: of their edges, and of their non-edges where there are some.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Logits {
+    pub edges: Vec<f32>,
+    pub non_edges: Vec<f32>,
+}
+
+impl MaskedModel {
+    /// # Errors
+    /// When a parameter is missing, unknown, or of another shape than the hyper-parameters say.
+    pub fn new(
+        masking: Masking,
+        config: MaskedHyperparameters,
+        vocabulary: Vocabulary,
+        weights: BTreeMap<String, Tensor>,
+    ) -> Result<Self> {
+        check_names(&config, &vocabulary, &weights)?;
+        let h = config.hidden_dim;
+        let embedding = |name: &str| floats(&weights, &format!("{name}.weight"));
+        let affine = |name: &str, input: usize, output: usize| Affine::new(&weights, name, input, output);
+        Ok(Self {
+            masking,
+            input: affine("input", NODE_INPUTS, h)?,
+            label_embedding: if vocabulary.node_labels.is_empty() { Vec::new() } else { embedding("label_embedding")? },
+            convolutions: (0..config.layers)
+                .map(|layer| {
+                    let part = |part: &str| affine(&format!("convolutions.{layer}.{part}"), h, h);
+                    Ok([part("first")?, part("second")?])
+                })
+                .collect::<Result<_>>()?,
+            pair_first: affine("pair_first", 2 * h, h)?,
+            path_embedding: embedding("path_embedding")?,
+            pair_second: affine("pair_second", h, h)?,
+            output: affine("output", h, 1)?,
+            config,
+            vocabulary,
+            weights,
+        })
+    }
+
+    #[must_use]
+    pub fn weights(&self) -> &BTreeMap<String, Tensor> {
+        &self.weights
+    }
+
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The logits of samples, in their order. Samples of one edge must stand together, as `sample::draw` gives them.
+    #[must_use]
+    pub fn logits(&self, graph: &Graph, samples: &[EdgeSample]) -> Logits {
+        let groups: Vec<&[EdgeSample]> = samples.chunk_by(|a, b| a.edge == b.edge).collect();
+        let base = self.embed(graph);
+        let mut paths = PathFinder::new();
+        let mut changes = ChangeFinder::new(graph.node_count());
+        let mut logits = Logits::default();
+        for groups in groups.chunks(EDGES_AT_ONCE) {
+            let overlays = match self.masking {
+                Masking::Kept => Vec::new(),
+                Masking::Removed => self.embed_without(graph, &base, groups, &mut changes),
+            };
+            let mut pairs = Pairs::default();
+            for (index, group) in groups.iter().enumerate() {
+                let edge = group[0].edge;
+                let overlay = overlays.get(index);
+                let around = paths.distance(graph, edge.0, edge.1, Some(edge), u32::MAX);
+                let without = (self.masking == Masking::Removed).then_some(edge);
+                self.push_pair(&mut pairs, &base, overlay, edge, path_class(around));
+                for (a, b) in group.iter().filter_map(|sample| sample.non_edge) {
+                    let between = paths.distance(graph, a, b, without, u32::MAX);
+                    self.push_pair(&mut pairs, &base, overlay, (a, b), path_class(between));
+                }
+            }
+            let judged = self.judge(&pairs);
+            let mut judged = judged.into_iter();
+            for group in groups {
+                let edge = judged.next().unwrap_or(f32::NAN);
+                logits.edges.extend(std::iter::repeat_n(edge, group.len()));
+                let non_edges = group.iter().filter(|sample| sample.non_edge.is_some()).count();
+                logits.non_edges.extend(judged.by_ref().take(non_edges));
+            }
+        }
+        logits
+    }
+
+    /// The completion score, in (0, 1), of each of the edges given; nothing is sampled.
+    #[must_use]
+    pub fn edge_completions(&self, graph: &Graph, edges: &[(u32, u32)]) -> Vec<f64> {
+        let samples: Vec<EdgeSample> = edges.iter().map(|&edge| EdgeSample { edge, non_edge: None }).collect();
+        self.logits(graph, &samples).edges.into_iter().map(|logit| sigmoid(f64::from(logit))).collect()
+    }
+
+    /// h₀ of a node of this degree and label, appended to `rows`.
+    fn push_input(&self, graph: &Graph, node: u32, degree: usize, rows: &mut Vec<f32>) {
+        let (h, depth) = (self.config.hidden_dim, (degree as f32).ln_1p());
+        let (constant, slope) = self.input.weight.split_at(h);
+        let start = rows.len();
+        rows.extend(constant.iter().zip(slope).zip(&self.input.bias).map(|((c, s), b)| c + s * depth + b));
+        if !self.label_embedding.is_empty() {
+            let place = self.vocabulary.index(graph.labels().map(|labels| labels[node as usize]));
+            let embedding = &self.label_embedding[place * h..(place + 1) * h];
+            rows[start..].iter_mut().zip(embedding).for_each(|(x, e)| *x += e);
+        }
+    }
+
+    /// The embeddings of all nodes after each layer, the input first: `layers + 1` matrices `[N, H]`.
+    fn embed(&self, graph: &Graph) -> Vec<Vec<f32>> {
+        let (n, h) = (graph.node_count(), self.config.hidden_dim);
+        let mut levels = Vec::with_capacity(self.config.layers + 1);
+        let mut input = Vec::with_capacity(n * h);
+        for node in 0..n as u32 {
+            self.push_input(graph, node, graph.degree(node), &mut input);
+        }
+        levels.push(input);
+        for layer in &self.convolutions {
+            let previous = &levels[levels.len() - 1];
+            let mut sums = vec![0.0; n * h];
+            for (node, sum) in sums.chunks_exact_mut(h).enumerate() {
+                let neighbours = graph.neighbours(node as u32);
+                for &other in neighbours {
+                    add(sum, row(previous, other, h));
+                }
+                self.finish_aggregate(sum, neighbours.len());
+            }
+            let next = self.convolve(layer, previous, sums);
+            levels.push(next);
+        }
+        levels
+    }
+
+    /// Turns a neighbour sum into what the convolution aggregates.
+    fn finish_aggregate(&self, sum: &mut [f32], degree: usize) {
+        if self.config.convolution == Convolution::Sage {
+            let divisor = degree.max(1) as f32;
+            sum.iter_mut().for_each(|x| *x /= divisor);
+        }
+    }
+
+    /// One convolution of R rows: own embeddings and aggregates in, new embeddings out, all `[R, H]`.
+    fn convolve(&self, [first, second]: &[Affine; 2], own: &[f32], mut aggregate: Vec<f32>) -> Vec<f32> {
+        let mut update = match self.config.convolution {
+            Convolution::Gin => {
+                add(&mut aggregate, own);
+                let mut hidden = first.forward(&aggregate);
+                relu(&mut hidden);
+                second.forward(&hidden)
+            }
+            Convolution::Sage => {
+                let mut update = first.forward(own);
+                add(&mut update, &second.forward(&aggregate));
+                update
+            }
+        };
+        relu(&mut update);
+        for row in update.chunks_exact_mut(self.config.hidden_dim) {
+            normalise(row);
+        }
+        update
+    }
+
+    /// For each group the final embeddings that its masked edge changes, among those its pairs need.
+    fn embed_without(
+        &self,
+        graph: &Graph,
+        base: &[Vec<f32>],
+        groups: &[&[EdgeSample]],
+        changes: &mut ChangeFinder,
+    ) -> Vec<Overlay> {
+        let h = self.config.hidden_dim;
+        let plans: Vec<Plan> = groups.iter().map(|group| changes.plan(graph, group, self.config.layers)).collect();
+        let mut overlays: Vec<Overlay> = plans
+            .iter()
+            .map(|plan| {
+                let nodes = plan.recompute[0].clone();
+                let mut rows = Vec::with_capacity(nodes.len() * h);
+                for &node in &nodes {
+                    // Only the masked edge's own ends change at the input: each has one neighbour less.
+                    self.push_input(graph, node, graph.degree(node) - 1, &mut rows);
+                }
+                Overlay { nodes, rows }
+            })
+            .collect();
+        for (level, layer) in self.convolutions.iter().enumerate() {
+            let (mut own, mut aggregates) = (Vec::new(), Vec::new());
+            for (plan, overlay) in plans.iter().zip(&overlays) {
+                changes.lay(overlay);
+                for &node in &plan.recompute[level + 1] {
+                    own.extend_from_slice(changes.embedding(overlay, &base[level], node, h));
+                    let start = aggregates.len();
+                    aggregates.resize(start + h, 0.0);
+                    let mut degree = 0;
+                    for &other in graph.neighbours(node) {
+                        if !is_edge(Some(plan.edge), node, other) {
+                            add(&mut aggregates[start..], changes.embedding(overlay, &base[level], other, h));
+                            degree += 1;
+                        }
+                    }
+                    self.finish_aggregate(&mut aggregates[start..], degree);
+                }
+                changes.lift(overlay);
+            }
+            let updated = self.convolve(layer, &own, aggregates);
+            let mut rest = updated.as_slice();
+            for (plan, overlay) in plans.iter().zip(&mut overlays) {
+                let nodes = plan.recompute[level + 1].clone();
+                let (rows, more) = rest.split_at(nodes.len() * h);
+                *overlay = Overlay { rows: rows.to_vec(), nodes };
+                rest = more;
+            }
+        }
+        overlays
+    }
+
+    fn push_pair(&self, pairs: &mut Pairs, base: &[Vec<f32>], overlay: Option<&Overlay>, (a, b): (u32, u32), path: usize) {
+        let h = self.config.hidden_dim;
+        let last = &base[base.len() - 1];
+        let embedding = |node| overlay.and_then(|overlay| overlay.row(node, h)).unwrap_or_else(|| row(last, node, h));
+        let (u, v) = (embedding(a), embedding(b));
+        pairs.features.extend(u.iter().zip(v).map(|(u, v)| u + v));
+        pairs.features.extend(u.iter().zip(v).map(|(u, v)| u * v));
+        pairs.path_classes.push(path);
+    }
+
+    fn judge(&self, pairs: &Pairs) -> Vec<f32> {
+        let h = self.config.hidden_dim;
+        let mut hidden = self.pair_first.forward(&pairs.features); // [P, 2 H] -> [P, H]
+        for (row, &path) in hidden.chunks_exact_mut(h).zip(&pairs.path_classes) {
+            add(row, &self.path_embedding[path * h..(path + 1) * h]);
+        }
+        relu(&mut hidden);
+        let mut hidden = self.pair_second.forward(&hidden);
+        relu(&mut hidden);
+        self.output.forward(&hidden)
+    }
+}
+
+/// The names and shapes of the weights must be exactly those of the network: nothing missing, nothing besides.
+fn check_names(
+    config: &MaskedHyperparameters,
+    vocabulary: &Vocabulary,
+    weights: &BTreeMap<String, Tensor>,
+) -> Result<()> {
+    let map = VarMap::new();
+    MaskedNetwork::new(config, vocabulary, &VarBuilder::from_varmap(&map, DType::F32, &candle_core::Device::Cpu))?;
+    let expected = map.data().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for (name, variable) in expected.iter() {
+        match weights.get(name) {
+            Some(tensor) if tensor.dims() == variable.dims() => {}
+            Some(tensor) => bail!("{name} is {:?}, not {:?}", tensor.dims(), variable.dims()),
+            None => bail!("{name} is missing"),
+        }
+    }
+    match weights.keys().find(|name| !expected.contains_key(*name)) {
+        Some(name) => bail!("{name} is not a parameter of this model"),
+        None => Ok(()),
+    }
+}
+
+fn floats(weights: &BTreeMap<String, Tensor>, name: &str) -> Result<Vec<f32>> {
+    match weights.get(name) {
+        Some(tensor) => tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1(),
+        None => bail!("{name} is missing"),
+    }
+}
+
+/// `y = x W + b`, the weight stored `[input, output]`.
+#[derive(Debug, Clone)]
+struct Affine {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    input: usize,
+}
+
+impl Affine {
+    fn new(weights: &BTreeMap<String, Tensor>, name: &str, input: usize, output: usize) -> Result<Self> {
+        let stored = floats(weights, &format!("{name}.weight"))?; // [output, input]
+        let transposed = (0..input).flat_map(|i| stored.iter().skip(i).step_by(input)).copied().collect();
+        let bias = floats(weights, &format!("{name}.bias"))?;
+        debug_assert_eq!(bias.len(), output);
+        Ok(Self { weight: transposed, bias, input })
+    }
+
+    fn forward(&self, x: &[f32]) -> Vec<f32> {
+        let columns = self.bias.len();
+        let mut y = vec![0.0; x.len() / self.input * columns];
+        matmul(x, &self.weight, &mut y, self.input, columns);
+        for row in y.chunks_exact_mut(columns) {
+            add(row, &self.bias);
+        }
+        y
+    }
+}
+
+/// Pairs to judge: `features [P, 2 H]` and a path class each.
+#[derive(Default)]
+struct Pairs {
+    features: Vec<f32>,
+    path_classes: Vec<usize>,
+}
+
+/// New embeddings of some nodes, which stand in for those of the whole graph.
+struct Overlay {
+    /// Ascending.
+    nodes: Vec<u32>,
+    rows: Vec<f32>,
+}
+
+impl Overlay {
+    fn row(&self, node: u32, h: usize) -> Option<&[f32]> {
+        let place = self.nodes.binary_search(&node).ok()?;
+        Some(&self.rows[place * h..(place + 1) * h])
+    }
+}
+
+/// What must be computed again when an edge is masked.
+struct Plan {
+    edge: (u32, u32),
+    /// For each level the nodes, ascending, whose embedding changes there and is needed by the pairs.
+    recompute: Vec<Vec<u32>>,
+}
+
+/// Finds what a masked edge changes; scratch space for one graph.
+struct ChangeFinder {
+    /// Hops from the masked edge, where within reach; `u32::MAX` elsewhere.
+    hops: Vec<u32>,
+    /// The row of a node in the overlay laid out at the moment; `u32::MAX` elsewhere.
+    rows: Vec<u32>,
+}
+
+impl ChangeFinder {
+    fn new(nodes: usize) -> Self {
+        Self { hops: vec![u32::MAX; nodes], rows: vec![u32::MAX; nodes] }
+    }
+
+    /// An embedding at level l changes within l hops of the edge's ends (at level 0 their degree does), and is needed
+    /// within `layers` − l hops of a node that is judged: what lies in both is computed again.
+    fn plan(&mut self, graph: &Graph, group: &[EdgeSample], layers: usize) -> Plan {
+        let edge = group[0].edge;
+        let reached = self.reach(graph, edge, layers as u32);
+        let mut needed: Vec<u32> = vec![edge.0, edge.1];
+        needed.extend(group.iter().filter_map(|sample| sample.non_edge).flat_map(|(a, b)| [a, b]));
+        let mut recompute = vec![Vec::new(); layers + 1];
+        for level in (0..=layers).rev() {
+            needed.sort_unstable();
+            needed.dedup();
+            needed.retain(|&node| self.hops[node as usize] <= level as u32);
+            recompute[level].clone_from(&needed);
+            let before = needed.len();
+            for index in 0..before {
+                let node = needed[index];
+                needed.extend(graph.neighbours(node).iter().filter(|&&other| !is_edge(Some(edge), node, other)));
+            }
+        }
+        for node in reached {
+            self.hops[node as usize] = u32::MAX;
+        }
+        Plan { edge, recompute }
+    }
+
+    /// Marks the hops from the edge's ends, the edge itself absent, up to `radius`; gives the nodes marked.
+    fn reach(&mut self, graph: &Graph, edge: (u32, u32), radius: u32) -> Vec<u32> {
+        let mut queue = vec![edge.0, edge.1];
+        self.hops[edge.0 as usize] = 0;
+        self.hops[edge.1 as usize] = 0;
+        let mut next = 0;
+        while let Some(&node) = queue.get(next) {
+            next += 1;
+            let hops = self.hops[node as usize] + 1;
+            if hops > radius {
+                break;
+            }
+            for &other in graph.neighbours(node) {
+                if self.hops[other as usize] == u32::MAX {
+                    self.hops[other as usize] = hops;
+                    queue.push(other);
+                }
+            }
+        }
+        queue
+    }
+
+    fn lay(&mut self, overlay: &Overlay) {
+        for (row, &node) in (0..).zip(&overlay.nodes) {
+            self.rows[node as usize] = row;
+        }
+    }
+
+    fn lift(&mut self, overlay: &Overlay) {
+        for &node in &overlay.nodes {
+            self.rows[node as usize] = u32::MAX;
+        }
+    }
+
+    /// A node's embedding in the overlay laid out, else in the whole graph's.
+    fn embedding<'a>(&self, overlay: &'a Overlay, base: &'a [f32], node: u32, h: usize) -> &'a [f32] {
+        match self.rows[node as usize] {
+            u32::MAX => row(base, node, h),
+            place => row(&overlay.rows, place, h),
+        }
+    }
+}
+
+fn row(matrix: &[f32], index: u32, width: usize) -> &[f32] {
+    let start = index as usize * width;
+    &matrix[start..start + width]
+}
+
+fn add(x: &mut [f32], y: &[f32]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+}
+
+fn relu(x: &mut [f32]) {
+    x.iter_mut().for_each(|x| *x = x.max(0.0));
+}
+
+/// One row of `nn::layer::normalise_rows`.
+fn normalise(row: &mut [f32]) {
+    let width = row.len() as f32;
+    let mean = row.iter().sum::<f32>() / width;
+    row.iter_mut().for_each(|x| *x -= mean);
+    let variance = row.iter().map(|x| x * x).sum::<f32>() / width;
+    let scale = (variance + NORMALISE_EPSILON as f32).sqrt();
+    row.iter_mut().for_each(|x| *x /= scale);
+}
+
+pub(super) fn sigmoid(logit: f64) -> f64 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+const _: () = assert!(PATH_CLASSES > 2, "a first, a last and a none");
