@@ -18,10 +18,22 @@ pub struct JobFailure {
 #[derive(Debug, Clone, PartialEq)]
 pub enum JobState {
     Queued,
-    Running { attempt: u32, started_at: OffsetDateTime, progress: Option<Progress> },
-    Succeeded { detector: DetectorId, finished_at: OffsetDateTime },
-    Failed { failure: JobFailure, finished_at: OffsetDateTime },
-    Cancelled { finished_at: OffsetDateTime },
+    /// `attempt` numbers the attempts from 1 and never comes again within the job, retries included.
+    Running {
+        attempt: u32,
+        started_at: OffsetDateTime,
+    },
+    Succeeded {
+        detector: DetectorId,
+        finished_at: OffsetDateTime,
+    },
+    Failed {
+        failure: JobFailure,
+        finished_at: OffsetDateTime,
+    },
+    Cancelled {
+        finished_at: OffsetDateTime,
+    },
 }
 
 impl JobState {
@@ -49,11 +61,13 @@ pub struct Job {
     pub family_name: String,
     pub spec: TrainingSpec,
     pub state: JobState,
-    /// Attempts begun so far; the third death of a worker fails the job.
+    /// Attempts that count: those begun since the job was last queued by a user, without those that a shutdown ended. The
+    /// third death of a worker fails the job.
     pub attempts: u32,
     pub created_at: OffsetDateTime,
     /// The last progress known, kept when the job ends.
     pub progress: Option<Progress>,
+    /// Of a running job.
     pub eta_seconds: Option<f64>,
     pub checkpoint: Option<CheckpointMark>,
 }

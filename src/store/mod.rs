@@ -1,14 +1,22 @@
 //! The only SQL: SQLite in WAL mode, one writer, a pool of readers; one file per table, one function per question asked.
 //!
-//! Signatures below are the contract with `http`, `worker` and `app`; each file adds its `impl Store`.
+//! Every write goes through one connection, in a transaction that takes the write lock as it begins: a transaction that
+//! reads first and writes later can find itself out of date, and no waiting helps it then. Readers see the last commit and
+//! never wait. The tables, with the reasons for them, are in `migrations/`; a query that doesn't fit them does not compile.
 
+mod cursor;
 mod detectors;
 mod families;
 mod graphs;
 mod idempotency;
 mod jobs;
+mod json;
 mod keys;
+mod moment;
+#[cfg(test)]
+mod tests;
 
+pub use cursor::{Page, PageRequest};
 pub use detectors::{ActiveDetector, DetectorRow, NewDetector};
 pub use families::{FamilyOverview, FamilyRow, NewFamily, SizeStatistics};
 pub use graphs::{AddedGraph, GraphRow, NewGraph, StoredGraph};
@@ -16,23 +24,17 @@ pub use idempotency::Idempotency;
 pub use jobs::{ClaimedJob, NewJob};
 pub use keys::{KeyRow, Scope};
 
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use thiserror::Error;
+use tokio::sync::Mutex;
 
-/// A page of a list: rows after a position, and where the next page begins.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    /// Opaque position of the last item when more follow.
-    pub next: Option<String>,
-}
-
-/// Which page of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageRequest {
-    pub limit: u32,
-    /// A position given by an earlier page; [`StoreError::BadCursor`] when it is not one.
-    pub after: Option<String>,
-}
+/// How long a connection waits for another process's lock: a backup or a command-line key, both short.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -55,14 +57,21 @@ pub enum StoreError {
 
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The database's file; its directory is made where needed.
     pub path: std::path::PathBuf,
+    /// Connections that read at once; at least one is opened.
     pub readers: u32,
 }
 
 /// A cheap handle on the database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    _todo: (),
+    /// One connection. Whoever begins a transaction on it waits here for the one before.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    /// Held while graphs are added: who is whose twin is decided outside the write transaction, and two batches deciding
+    /// at once would each miss the twins in the other.
+    additions: Arc<Mutex<()>>,
 }
 
 impl Store {
@@ -70,8 +79,26 @@ impl Store {
     ///
     /// # Errors
     /// When it can't be opened or migrated.
-    pub async fn open(_config: &Config) -> Result<Self, StoreError> {
-        todo!()
+    pub async fn open(config: &Config) -> Result<Self, StoreError> {
+        if let Some(directory) = config.path.parent() {
+            tokio::fs::create_dir_all(directory).await.map_err(sqlx::Error::Io)?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(&config.path)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .optimize_on_close(true, None);
+        // FULL: a commit is on the disk when it returns. NORMAL could lose the last ones with the power.
+        let writing = options
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let writer = pool(1).connect_with(writing).await?;
+        sqlx::migrate!().run(&writer).await?;
+        let readers =
+            pool(config.readers.max(1)).connect_with(options.optimize_on_close(false, None).read_only(true)).await?;
+        Ok(Self { writer, readers, additions: Arc::default() })
     }
 
     /// Answers when the database does: for readiness.
@@ -79,19 +106,65 @@ impl Store {
     /// # Errors
     /// When it doesn't.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        todo!()
+        sqlx::query_scalar!(r#"SELECT count(*) AS "count!: i64" FROM active_detectors"#)
+            .fetch_one(&self.readers)
+            .await?;
+        Ok(())
     }
 
-    /// A consistent copy of the whole database in a new file.
+    /// A consistent copy of the whole database in a new file, durable and whole when it has its name.
     ///
     /// # Errors
-    /// When the file exists or can't be written.
-    pub async fn backup_to(&self, _file: &std::path::Path) -> Result<(), StoreError> {
-        todo!()
+    /// [`StoreError::Conflict`] when the file exists; the database's or the file's errors.
+    pub async fn backup_to(&self, file: &Path) -> Result<(), StoreError> {
+        let directory = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => std::path::PathBuf::from("."),
+        };
+        // Beside its place, then renamed: no half-written file ever has the backup's name.
+        let beside = tempfile::NamedTempFile::new_in(&directory).map_err(sqlx::Error::Io)?.into_temp_path();
+        let name = beside.to_str().ok_or_else(|| sqlx::Error::Io(std::io::ErrorKind::InvalidFilename.into()))?;
+        sqlx::query("VACUUM INTO ?").bind(name).execute(&self.readers).await?;
+        let file = file.to_owned();
+        off_thread(move || {
+            // SQLite doesn't sync what it vacuums into.
+            std::fs::File::open(&beside)?.sync_all()?;
+            beside.persist_noclobber(&file).map_err(|error| error.error)?;
+            std::fs::File::open(directory)?.sync_all()
+        })
+        .await?
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => StoreError::Conflict { what: "the backup file exists already".into() },
+            _ => sqlx::Error::Io(error).into(),
+        })
     }
 
     /// Ends the pools, the write-ahead log folded in.
     pub async fn close(&self) {
-        todo!()
+        self.readers.close().await;
+        // Last, and alone by now: closing it folds the log in.
+        self.writer.close().await;
+    }
+
+    /// Begins a write, the lock already taken. Dropped without a commit, it never happened.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+/// A pool whose connections stay open: each new one would read the whole schema again.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(connections).min_connections(1).idle_timeout(None).max_lifetime(None)
+}
+
+/// Runs `work`, which computes or touches files for long, off the threads that serve requests.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is stopping.
+            Err(_) => Err(sqlx::Error::WorkerCrashed.into()),
+        },
     }
 }
