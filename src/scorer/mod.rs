@@ -1,11 +1,25 @@
 //! The scorer: a cheap handle outside, a bounded cost-budgeted queue and compute threads inside.
+//!
+//! `admission` lets work in, `pool` runs it on threads of its own (not the runtime's blocking pool, which file reads
+//! share), `batch` is one request in between, and `engine` is the three together, whatever they compute. A score is a pure function of graph, detector and options, so neither the
+//! thread nor the company it is computed in can change a bit of it.
 
+mod admission;
+mod batch;
+mod engine;
+mod pool;
+
+pub use admission::Permit;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::detector::{Score, ScoreOptions, Verdict};
-use crate::graph::Graph;
+use self::engine::Engine;
+use crate::artifact::ArtifactError;
+use crate::detector::{self, Detector, Score, ScoreOptions, Tail, Verdict};
+use crate::graph::{Graph, Limits};
 use crate::id::DetectorId;
 use crate::registry::Registry;
 
@@ -17,13 +31,6 @@ pub struct Config {
     pub max_requests: usize,
     /// Estimated multiply-adds that may wait or run at once.
     pub max_cost: u64,
-}
-
-/// Room for one piece of work in the queue. It travels with the work and is given back when the work ends, not when the
-/// client leaves.
-#[derive(Debug)]
-pub struct Permit {
-    _todo: (),
 }
 
 #[derive(Debug, Error)]
@@ -41,7 +48,7 @@ pub enum PermitError {
 #[derive(Debug, Error)]
 pub enum ScoreError {
     #[error("detector {0} cannot be loaded")]
-    Unavailable(DetectorId, #[source] std::sync::Arc<crate::artifact::ArtifactError>),
+    Unavailable(DetectorId, #[source] Arc<ArtifactError>),
     /// The computation panicked; the service goes on.
     #[error("scoring failed")]
     Failed,
@@ -64,24 +71,26 @@ pub struct Timing {
     pub computed: Duration,
 }
 
-/// A cheap handle on the compute threads.
+/// A cheap handle on the compute threads. They end when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Scorer {
-    _todo: (),
+    registry: Registry,
+    engine: Arc<Engine>,
 }
 
 impl Scorer {
-    #[must_use]
-    pub fn start(_config: &Config, _registry: Registry) -> Self {
-        todo!()
+    /// # Errors
+    /// When the threads can't be started.
+    pub fn start(config: &Config, registry: Registry) -> std::io::Result<Self> {
+        Ok(Self { registry, engine: Arc::new(Engine::start(config)?) })
     }
 
     /// Admission: sum the costs (`detector::cost`) of all graphs under all detectors asked.
     ///
     /// # Errors
     /// See [`PermitError`].
-    pub fn permit(&self, _cost: u64) -> Result<Permit, PermitError> {
-        todo!()
+    pub fn permit(&self, cost: u64) -> Result<Permit, PermitError> {
+        self.engine.permit(cost)
     }
 
     /// Scores graphs under detectors of one family; results in the order of the graphs. Work whose caller has gone is
@@ -91,27 +100,57 @@ impl Scorer {
     /// See [`ScoreError`].
     pub async fn score(
         &self,
-        _permit: Permit,
-        _detectors: &[DetectorId],
-        _graphs: Vec<Graph>,
-        _options: ScoreOptions,
+        permit: Permit,
+        detectors: &[DetectorId],
+        graphs: Vec<Graph>,
+        options: ScoreOptions,
     ) -> Result<(Vec<Scored>, Timing), ScoreError> {
-        todo!()
+        let mut loaded = Vec::with_capacity(detectors.len());
+        for &id in detectors {
+            let detector = self.registry.get(id).await.map_err(|error| ScoreError::Unavailable(id, error))?;
+            loaded.push((id, detector));
+        }
+        let units = graphs.len();
+        self.engine.compute(permit, units, move |unit| score_graph(&loaded, &graphs[unit], &options)).await
     }
 
-    /// Whether a compute thread did real work recently or does now: scores a tiny graph under a loaded detector, or under
-    /// none when none is loaded.
+    /// Whether the compute threads work: one did recently, or scores a tiny graph now under a loaded detector (runs an
+    /// empty unit when none is loaded).
     pub async fn probe(&self) -> bool {
-        todo!()
+        let detector = self.registry.any();
+        self.engine.probe(move || detector.as_deref().map(probe_detector)).await
     }
 
     /// Drops a deleted detector from memory.
-    pub async fn forget(&self, _detector: DetectorId) {
-        todo!()
+    pub async fn forget(&self, detector: DetectorId) {
+        self.registry.forget(detector).await;
     }
 
     /// Finishes what is queued, refuses more, joins the threads.
     pub async fn stop(&self) {
-        todo!()
+        let engine = Arc::clone(&self.engine);
+        engine.close();
+        // The wait for a long unit must not hold up the runtime.
+        if let Err(error) = tokio::task::spawn_blocking(move || engine.join()).await {
+            tracing::error!(%error, "the compute threads could not be joined");
+        }
+    }
+}
+
+fn score_graph(detectors: &[(DetectorId, Arc<Detector>)], graph: &Graph, options: &ScoreOptions) -> Scored {
+    let scores: Vec<(DetectorId, Score)> =
+        detectors.iter().map(|(id, detector)| (*id, detector.score(graph, options))).collect();
+    let judged: Vec<(&Detector, &Score)> =
+        detectors.iter().zip(&scores).map(|((_, detector), (_, score))| (&**detector, score)).collect();
+    let verdict = detector::verdict(&judged, options.tail);
+    Scored { scores, verdict }
+}
+
+/// A triangle with a tail: the smallest graph with an edge on a cycle and a bridge.
+fn probe_detector(detector: &Detector) {
+    let edges = [(0, 1), (1, 2), (2, 0), (2, 3)];
+    if let Ok((graph, _)) = Graph::new(4, &edges, None, &Limits::default()) {
+        let options = ScoreOptions { tail: Tail::default(), samples: 1, seed: 0, explain: false };
+        std::hint::black_box(detector.score(&graph, &options));
     }
 }

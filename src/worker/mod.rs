@@ -1,8 +1,27 @@
 //! The worker pool: claims jobs, runs each in a child process of this binary, follows its events, commits.
+//!
+//! `pool` claims and counts, `attempt` follows one child, `commit` writes its end, `trainer` is the child itself, and
+//! `protocol` is what they say to each other. The child never writes to the database: everything that happened to a job
+//! was committed by the pool, under the attempt's fence.
+
+mod attempt;
+mod commit;
+mod eta;
+mod janitor;
+mod pool;
+mod protocol;
+#[cfg(test)]
+mod tests;
+mod trainer;
+
+pub use janitor::drop_lost_detectors;
+pub use trainer::{TrainerConfig, by_split, train, with_training_stack};
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use self::pool::Pool;
 use crate::artifact::Artifacts;
 use crate::id::JobId;
 use crate::registry::Registry;
@@ -16,43 +35,55 @@ pub struct Config {
     pub lease: Duration,
     /// Deaths of a worker before its job is failed.
     pub max_attempts: u32,
+    /// The delay before the attempt after the first death; each later one is twice as long.
+    pub retry_delay: Duration,
     /// Numeric threads of a training process.
     pub threads: usize,
-    /// The binary to start; this one by default.
-    pub executable: Option<PathBuf>,
+    /// The binary to start: this one, or in tests another.
+    pub executable: PathBuf,
     pub data_dir: PathBuf,
+    /// Where the artefacts are, when not below `data_dir`.
+    pub artifact_url: Option<String>,
 }
 
 /// A cheap handle on the running pool.
 #[derive(Debug, Clone)]
 pub struct WorkerPool {
-    _todo: (),
+    /// `None` in a pool that runs nothing.
+    pool: Option<Arc<Pool>>,
 }
 
 impl WorkerPool {
+    /// Starts the pool on the current runtime.
     #[must_use]
-    pub fn start(_config: Config, _store: Store, _artifacts: Artifacts, _registry: Registry) -> Self {
-        todo!()
+    pub fn start(config: Config, store: Store, artifacts: Artifacts, registry: Registry) -> Self {
+        Self { pool: Some(Pool::start(config, store, artifacts, registry)) }
     }
 
-    /// A pool that runs nothing: its jobs stay queued (`--workers 0`, and tests of the API alone).
+    /// A pool that runs nothing: its jobs stay queued (tests of the API alone).
     #[must_use]
-    pub fn idle() -> Self {
-        todo!()
+    pub const fn idle() -> Self {
+        Self { pool: None }
     }
 
     /// Tells the pool that a job waits, or that artefacts may have lost their rows.
     pub fn wake(&self) {
-        todo!()
+        if let Some(pool) = &self.pool {
+            pool.wake();
+        }
     }
 
     /// Ends the job's process if it runs here; the store already says `cancelled`.
-    pub fn cancel(&self, _job: JobId) {
-        todo!()
+    pub fn cancel(&self, job: JobId) {
+        if let Some(pool) = &self.pool {
+            pool.cancel(job);
+        }
     }
 
-    /// Stops every child: each checkpoints, its job goes back to the queue.
-    pub async fn stop(&self, _deadline: Duration) {
-        todo!()
+    /// Stops every child: each checkpoints, its job goes back to the queue. What still runs at the deadline is killed.
+    pub async fn stop(&self, deadline: Duration) {
+        if let Some(pool) = &self.pool {
+            pool.stop(deadline).await;
+        }
     }
 }
