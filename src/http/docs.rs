@@ -5,7 +5,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use utoipa::OpenApi as _;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, Content, OpenApi, Ref, RefOr, Response as Documented, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -52,6 +54,10 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
                 .build(),
         ),
     );
+    let components = document.components.get_or_insert_with(Components::new);
+    for shared in SHARED {
+        components.responses.insert(shared.name.to_owned(), RefOr::T(shared.response()));
+    }
     for (path, item) in &mut document.paths.paths {
         let open = OPEN_PATHS.contains(&path.as_str());
         let operations =
@@ -63,24 +69,80 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     document
 }
 
+/// A problem that the layers answer with, whatever the route.
+struct SharedProblem {
+    status: &'static str,
+    name: &'static str,
+    description: &'static str,
+    header: Option<(&'static str, &'static str)>,
+    /// Whether open paths answer with it too.
+    open: bool,
+}
+
+const SHARED: [SharedProblem; 6] = [
+    SharedProblem {
+        status: "401",
+        name: "Unauthorized",
+        description: "No key, or one that is unknown or revoked.",
+        header: Some(("WWW-Authenticate", "`Bearer`.")),
+        open: false,
+    },
+    SharedProblem {
+        status: "403",
+        name: "InsufficientScope",
+        description: "The key's scope is too small; `detail` says which is needed.",
+        header: None,
+        open: false,
+    },
+    SharedProblem {
+        status: "429",
+        name: "TooManyRequests",
+        description: "The key is over its rate, or a queue is full.",
+        header: Some(RETRY_AFTER),
+        open: false,
+    },
+    SharedProblem {
+        status: "500",
+        name: "Internal",
+        description: "The service failed; its log says why under `request_id`.",
+        header: None,
+        open: true,
+    },
+    SharedProblem {
+        status: "503",
+        name: "Unavailable",
+        description: "The service is starting or stopping.",
+        header: Some(RETRY_AFTER),
+        open: false,
+    },
+    SharedProblem {
+        status: "504",
+        name: "Deadline",
+        description: "No answer within the request's deadline.",
+        header: None,
+        open: false,
+    },
+];
+
+const RETRY_AFTER: (&str, &str) = ("Retry-After", "Whole seconds until it is worth another try.");
+
+impl SharedProblem {
+    fn response(&self) -> Documented {
+        let mut response = ResponseBuilder::new().description(self.description).build();
+        if let Some((name, description)) = self.header {
+            let header =
+                HeaderBuilder::new().description(Some(description)).schema(Some(Object::with_type(Type::String)));
+            response.headers.insert(name.to_owned(), header.build().into());
+        }
+        describe_problem(&mut response);
+        response
+    }
+}
+
 fn complete_operation(operation: &mut Operation, open: bool) {
     let responses = &mut operation.responses.responses;
-    let shared: &[(&str, &str)] = if open {
-        &[("500", "The service failed; its log says why.")]
-    } else {
-        &[
-            ("401", "No key, or one that is unknown or revoked."),
-            ("403", "The key's scope is too small."),
-            ("429", "The key is over its rate, or the service at its limit. `Retry-After` says when to come back."),
-            ("500", "The service failed; its log says why."),
-            ("503", "The service is stopping. `Retry-After` says when to come back."),
-            ("504", "No answer within the deadline."),
-        ]
-    };
-    for &(status, description) in shared {
-        responses
-            .entry(status.to_owned())
-            .or_insert_with(|| RefOr::T(ResponseBuilder::new().description(description).build()));
+    for shared in SHARED.iter().filter(|shared| shared.open || !open) {
+        responses.entry(shared.status.to_owned()).or_insert_with(|| RefOr::Ref(Ref::from_response_name(shared.name)));
     }
     for (status, response) in responses {
         if let RefOr::T(response) = response

@@ -6,6 +6,7 @@ pub mod extract;
 mod active;
 mod auth;
 mod blocking;
+mod datasets;
 mod detectors;
 mod distributions;
 mod docs;
@@ -106,6 +107,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(docs::head())
         .merge(families::router())
         .merge(graphs::router())
+        .merge(datasets::router())
         .merge(training_jobs::router())
         .merge(detectors::router())
         .merge(active::router())

@@ -82,7 +82,7 @@ mod tests {
 
     async fn call(id: Option<&str>, path: &str) -> (Response, serde_json::Value) {
         let router = Router::new()
-            .route("/ok", get(|| async { axum::Json("fine") }))
+            .route("/ok", get(|| async { Json("fine") }))
             .route("/plain", get(|| async { (StatusCode::IM_A_TEAPOT, "in its own words") }))
             .route("/gone", get(|| async { Problem::not_found("there is no x") }))
             .layer(middleware::from_fn(assign_request_id));

@@ -12,8 +12,6 @@ use crate::model::Kind;
 
 /// The level of a verdict where none is asked for.
 const DEFAULT_ALPHA: f64 = 0.05;
-/// Completions sampled where nothing else is asked for, as in the study.
-const DEFAULT_SAMPLES: usize = 100;
 const MAX_ORDERINGS: u64 = 100;
 
 /// How to score. Everything is optional.
@@ -28,8 +26,9 @@ pub(super) struct Options {
     /// Node orderings of the likelihood kinds. The masked kinds need none and ignore it.
     #[schema(minimum = 1, maximum = 100)]
     orderings: Option<u64>,
-    /// Completions sampled by the masked kinds. The service's setting is the upper bound.
-    #[schema(minimum = 1, default = 100)]
+    /// Completions sampled by the masked kinds; else as many as the detector was calibrated with. The service's setting is
+    /// the upper bound.
+    #[schema(minimum = 1)]
     samples: Option<u64>,
     /// The same seed gives the same numbers.
     #[schema(default = 0)]
@@ -184,7 +183,7 @@ fn check(options: Options, max_samples: usize, place: Place) -> Result<Checked, 
     }
     let score = ScoreOptions {
         tail: options.tail.unwrap_or_default(),
-        samples: options.samples.map_or(DEFAULT_SAMPLES.min(max_samples), |samples| samples as usize),
+        samples: options.samples.map(|samples| samples as usize),
         seed: options.seed.unwrap_or_default(),
         explain: options.explain.unwrap_or_default(),
     };
@@ -204,13 +203,8 @@ mod tests {
     #[test]
     fn nothing_asked_gives_the_documented_defaults() {
         let checked = body("{}").unwrap();
-        let score = ScoreOptions { tail: Tail::TwoSided, samples: 100, seed: 0, explain: false };
+        let score = ScoreOptions { tail: Tail::TwoSided, samples: None, seed: 0, explain: false };
         assert_eq!(checked, Checked { score, alpha: Alpha::Default, kinds: None, place: Place::Body });
-    }
-
-    #[test]
-    fn a_small_limit_lowers_the_default_of_samples() {
-        assert_eq!(Options::default().check(8).unwrap().score.samples, 8);
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(super) struct TrainingJob {
     seed: u64,
     device: DeviceChoice,
     state: JobStateName,
-    /// The attempt that runs or ran last; 0 before the first.
+    /// Attempts begun since the job was last queued by a user, those ended by a restart left out.
     attempt: u32,
     /// The last that is known, kept when the job ends.
     progress: Option<ProgressWire>,
@@ -95,7 +95,7 @@ pub(super) struct TrainingJob {
     error: Option<JobError>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
-    /// When the attempt that runs now began.
+    /// When the attempt that runs or ran last began.
     #[serde(with = "time::serde::rfc3339::option")]
     started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -247,7 +247,7 @@ impl From<Job> for TrainingJob {
             detector_id: None,
             error: None,
             created_at: job.created_at,
-            started_at: None,
+            started_at: job.started_at,
             finished_at: None,
             checkpoint: job.checkpoint.map(|CheckpointMark { epoch, at }| CheckpointWire { epoch, at }),
         };
@@ -260,10 +260,7 @@ impl TrainingJob {
     fn set_state(&mut self, state: JobState) {
         match state {
             JobState::Queued => {}
-            JobState::Running { started_at, .. } => {
-                self.state = JobStateName::Running;
-                self.started_at = Some(started_at);
-            }
+            JobState::Running { .. } => self.state = JobStateName::Running,
             JobState::Succeeded { detector, finished_at } => {
                 self.state = JobStateName::Succeeded;
                 self.detector_id = Some(detector);
