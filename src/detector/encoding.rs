@@ -113,11 +113,7 @@ impl Member {
         put("unlikeliness", &self.unlikeliness)
     }
 
-    fn take(
-        prefix: &str,
-        manifest: &Manifest,
-        tensors: &mut BTreeMap<String, Tensor>,
-    ) -> Result<Self, DecodeError> {
+    fn take(prefix: &str, manifest: &Manifest, tensors: &mut BTreeMap<String, Tensor>) -> Result<Self, DecodeError> {
         let model_prefix = format!("{prefix}.model.");
         let names: Vec<String> = tensors.keys().filter(|name| name.starts_with(&model_prefix)).cloned().collect();
         let weights: BTreeMap<String, Tensor> = names

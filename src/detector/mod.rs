@@ -252,7 +252,9 @@ impl Detector {
             (true, None) => warnings.push("the family has node labels and this graph has none".to_owned()),
             (true, Some(labels)) => {
                 let known = |label: &i64| {
-                    self.members.iter().any(|member| member.model().vocabulary().node_labels.binary_search(label).is_ok())
+                    self.members
+                        .iter()
+                        .any(|member| member.model().vocabulary().node_labels.binary_search(label).is_ok())
                 };
                 let unknown = labels.iter().filter(|label| !known(label)).count();
                 if unknown > 0 {
@@ -303,7 +305,8 @@ pub fn cost(kind: Kind, nodes: usize, edges: usize, options: &ScoreOptions) -> u
     const HIDDEN: u64 = 32;
     const LAYERS: u64 = 3;
     let (nodes, edges) = (nodes as u64, edges as u64);
-    let samples = options.samples.unwrap_or(100) as u64 + if options.explain { edges.min(EXPLAINED_EDGES as u64) } else { 0 };
+    let samples =
+        options.samples.unwrap_or(100) as u64 + if options.explain { edges.min(EXPLAINED_EDGES as u64) } else { 0 };
     let whole_pass = LAYERS * (2 * nodes * HIDDEN * HIDDEN + 2 * edges * HIDDEN);
     // A search for the path around the edge, two judgements, and for full-mask what the edge changes nearby.
     let degree = 1 + 2 * edges / nodes.max(1);

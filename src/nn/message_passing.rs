@@ -117,8 +117,7 @@ mod tests {
     #[test]
     fn gradient_is_that_of_gather_and_index_add() {
         let x = Var::new(&[[1.0_f64, -1.0], [2.0, 0.5], [4.0, 3.0], [8.0, 2.0]], &Device::Cpu).unwrap();
-        let weights =
-            Tensor::new(&[[0.3_f64, -2.0], [1.5, 0.7], [-0.4, 1.1], [0.9, 0.2]], &Device::Cpu).unwrap();
+        let weights = Tensor::new(&[[0.3_f64, -2.0], [1.5, 0.7], [-0.4, 1.1], [0.9, 0.2]], &Device::Cpu).unwrap();
         let fused = (neighbour_sum(x.as_tensor(), &path()).unwrap() * &weights).unwrap().sum_all().unwrap();
         let sources = Tensor::new(&[1_u32, 0, 2, 1], &Device::Cpu).unwrap();
         let targets = Tensor::new(&[0_u32, 1, 1, 2], &Device::Cpu).unwrap();

@@ -157,9 +157,10 @@ impl Regression {
         let y_centred = DMatrix::from_fn(n, outputs, |i, j| y[i][j] - y_mean[j]);
         // A ridge of 1e-3 a row: sizes are logarithms, so this is nothing where they vary and zero slope where they don't.
         let normal = x_centred.transpose() * &x_centred + DMatrix::identity(inputs, inputs) * (1e-3 * n as f64);
-        let slopes = normal
-            .cholesky()
-            .map_or_else(|| DMatrix::zeros(inputs, outputs), |factor| factor.solve(&(x_centred.transpose() * y_centred)));
+        let slopes = normal.cholesky().map_or_else(
+            || DMatrix::zeros(inputs, outputs),
+            |factor| factor.solve(&(x_centred.transpose() * y_centred)),
+        );
         let mut coefficients = Vec::with_capacity(outputs * (inputs + 1));
         for output in 0..outputs {
             coefficients.extend((0..inputs).map(|input| slopes[(input, output)]));

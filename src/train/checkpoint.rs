@@ -112,7 +112,8 @@ impl RunState {
         let tensors = candle_core::safetensors::load_buffer(&checkpoint.0, &Device::Cpu)?;
         let take = |prefix: &str| -> Weights {
             let prefix = format!("{prefix}/");
-            let named = |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor.clone()));
+            let named =
+                |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor.clone()));
             tensors.iter().filter_map(named).collect()
         };
         Ok(Self {

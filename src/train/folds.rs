@@ -40,7 +40,9 @@ pub(super) fn plan_folds(data: &TrainingData) -> Result<Vec<Fold<'_>>, TrainErro
         )));
     }
     if pooled.iter().all(|(_, graph)| graph.edge_count() == 0) {
-        return Err(TrainError::Unusable("no graph of the family has an edge, so there is nothing to learn".to_owned()));
+        return Err(TrainError::Unusable(
+            "no graph of the family has an edge, so there is nothing to learn".to_owned(),
+        ));
     }
     if pooled.len() >= SMALL_FAMILY && !data.calibration.is_empty() && data.train.len() >= SMALLEST_FAMILY {
         return Ok(vec![Fold {

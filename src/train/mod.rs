@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::{
-    CalibrationScore, CurvePoint, Detector, Distribution, FORMAT, Manifest, Member, REFERENCE_SEED, Score, ScoreOptions,
-    SplitSizes,
+    CalibrationScore, CurvePoint, Detector, Distribution, FORMAT, Manifest, Member, REFERENCE_SEED, Score,
+    ScoreOptions, SplitSizes,
 };
 use crate::graph::Graph;
 use crate::graph::split::Split;
@@ -191,8 +191,7 @@ fn calibrate(
         };
         let trained = observe(&fold.train);
         let held_out = observe(&fold.calibration);
-        let observed: Vec<(&Graph, &Observation)> =
-            fold.train.iter().map(|(_, graph)| *graph).zip(&trained).collect();
+        let observed: Vec<(&Graph, &Observation)> = fold.train.iter().map(|(_, graph)| *graph).zip(&trained).collect();
         let member = Member::fit(model.clone(), &observed);
         calibration.extend(fold.calibration.iter().zip(&held_out).map(|(&(graph, content), observation)| {
             CalibrationScore { graph, fold: index, score: member.judge(content, observation) }

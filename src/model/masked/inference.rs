@@ -252,7 +252,14 @@ impl MaskedModel {
         overlays
     }
 
-    fn push_pair(&self, pairs: &mut Pairs, base: &[Vec<f32>], overlay: Option<&Overlay>, (a, b): (u32, u32), path: usize) {
+    fn push_pair(
+        &self,
+        pairs: &mut Pairs,
+        base: &[Vec<f32>],
+        overlay: Option<&Overlay>,
+        (a, b): (u32, u32),
+        path: usize,
+    ) {
         let h = self.config.hidden_dim;
         let last = &base[base.len() - 1];
         let embedding = |node| overlay.and_then(|overlay| overlay.row(node, h)).unwrap_or_else(|| row(last, node, h));

@@ -22,7 +22,8 @@ pub fn draw(graph: &Graph, count: usize, rng: &mut impl Rng) -> Vec<EdgeSample> 
     if edges.is_empty() {
         return Vec::new();
     }
-    let mut chosen: Vec<usize> = (0..edges.len()).flat_map(|edge| std::iter::repeat_n(edge, count / edges.len())).collect();
+    let mut chosen: Vec<usize> =
+        (0..edges.len()).flat_map(|edge| std::iter::repeat_n(edge, count / edges.len())).collect();
     let remainder = count % edges.len();
     chosen.extend(rand::seq::index::sample(rng, edges.len(), remainder));
     chosen.sort_unstable();
