@@ -62,7 +62,7 @@ impl Store {
         let family_name = family_name(&mut reader, family).await?;
         let already = split_counts(&mut reader, family).await?;
         let count = already.train + already.calibration + already.test;
-        let names = name_graphs(&graphs, count, async |id| has_graph(&mut reader, family, id).await).await?;
+        let names = name_graphs(&graphs, count, &mut Taken::In(&mut reader, family)).await?;
 
         let accepted =
             names.iter().zip(graphs).filter_map(|(name, new)| Some((name.as_ref().ok()?.clone(), new.graph)));
@@ -167,12 +167,28 @@ pub(super) struct PossibleTwin {
     split: String,
 }
 
+/// Where ids may be taken already. Not an async closure: the compiler could not prove its future `Send` for all lifetimes.
+pub(super) enum Taken<'connection> {
+    /// A family that is being made has no graphs.
+    Nowhere,
+    In(&'connection mut SqliteConnection, FamilyId),
+}
+
+impl Taken<'_> {
+    async fn has(&mut self, id: &str) -> Result<bool, StoreError> {
+        match self {
+            Self::Nowhere => Ok(false),
+            Self::In(connection, family) => has_graph(connection, *family, id).await,
+        }
+    }
+}
+
 /// Gives every graph its id, or the id that it can't have. Those who ask for one come first: `g7` made up here must not
 /// cost a graph of that name later in the batch.
 pub(super) async fn name_graphs(
     graphs: &[NewGraph],
     count: usize,
-    mut is_taken: impl AsyncFnMut(&str) -> Result<bool, StoreError>,
+    taken: &mut Taken<'_>,
 ) -> Result<Vec<Result<String, String>>, StoreError> {
     let asked = |new: &NewGraph| new.id.clone().filter(|id| !id.is_empty());
     let mut given: HashSet<String> = graphs.iter().filter_map(asked).collect();
@@ -181,7 +197,7 @@ pub(super) async fn name_graphs(
     let mut names = Vec::with_capacity(graphs.len());
     for new in graphs {
         names.push(match asked(new) {
-            Some(id) if seen.contains(&id) || is_taken(&id).await? => Err(id),
+            Some(id) if seen.contains(&id) || taken.has(&id).await? => Err(id),
             Some(id) => {
                 seen.insert(id.clone());
                 Ok(id)
@@ -189,7 +205,7 @@ pub(super) async fn name_graphs(
             None => loop {
                 number += 1;
                 let id = format!("g{number}");
-                if !given.contains(&id) && !is_taken(&id).await? {
+                if !given.contains(&id) && !taken.has(&id).await? {
                     given.insert(id.clone());
                     break Ok(id);
                 }
