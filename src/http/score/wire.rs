@@ -270,3 +270,49 @@ impl ExplanationWire {
         Some(Self { kind: score.kind, edges, complete: *complete })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::extract::from_json;
+    use crate::http::score::options::Options;
+
+    fn split(body: &Value, max_batch: usize) -> Result<(Asked, Options), Problem> {
+        from_json::<ScoreRequest>(body.to_string().as_bytes())?.split(max_batch)
+    }
+
+    #[test]
+    fn one_graph_or_several_but_not_both_or_neither() {
+        let graph = json!({"nodes": 1, "edges": []});
+        assert!(matches!(split(&json!({"graph": graph}), 2), Ok((Asked::One(_), _))));
+        assert!(matches!(split(&json!({"graphs": [graph, graph]}), 2), Ok((Asked::Many(_), _))));
+        for (body, pointer) in [
+            (json!({}), ""),
+            (json!({"graph": graph, "graphs": [graph]}), ""),
+            (json!({"graphs": []}), "/graphs"),
+            (json!({"graphs": [graph, graph, graph]}), "/graphs"),
+            (json!({"graph": graph, "option": {}}), "/option"),
+            (json!({"graph": graph, "options": {"alpah": 0.1}}), "/options/alpah"),
+            (json!({"graph": graph, "options": {"tail": "lower"}}), "/options/tail"),
+            (json!({"graph": graph, "options": {"kinds": ["full-mask", "x"]}}), "/options/kinds/1"),
+            (json!({"graph": graph, "options": {"samples": -1}}), "/options/samples"),
+        ] {
+            let problem = split(&body, 2).expect_err(&body.to_string());
+            assert_eq!(problem.status.as_u16(), 422, "{body}");
+            assert_eq!(problem.errors[0].pointer, pointer, "{body}");
+        }
+    }
+
+    #[test]
+    fn nodes_go_by_the_names_their_sender_gave() {
+        let subject = |node_ids| Subject {
+            summary: ScoredGraph { id: None, nodes: 2, edges: 1 },
+            node_ids,
+            warnings: Vec::new(),
+        };
+        assert_eq!(subject(None).name(1), json!(1));
+        assert_eq!(subject(Some(vec![json!("a"), json!(2.5)])).name(1), json!(2.5));
+    }
+}

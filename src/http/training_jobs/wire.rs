@@ -338,3 +338,80 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::http::extract::from_json;
+
+    fn request(body: &str) -> NewTrainingJob {
+        from_json(body.as_bytes()).unwrap()
+    }
+
+    fn pointers(body: &Value) -> Vec<String> {
+        let read = from_json::<NewTrainingJob>(body.to_string().as_bytes()).and_then(|request| request.spec());
+        let problem = read.expect_err(&body.to_string());
+        assert_eq!(problem.status.as_u16(), 422, "{body}");
+        problem.errors.into_iter().map(|place| place.pointer).collect()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_place() {
+        for (body, expected) in [
+            (json!({"kind": "full-mask"}), ""),
+            (json!({"family": "a", "kind": "half-mask"}), "/kind"),
+            (json!({"family": "a", "kind": "full-mask", "seed": -1}), "/seed"),
+            (json!({"family": "a", "kind": "full-mask", "device": "tpu"}), "/device"),
+            (json!({"family": "a", "kind": "full-mask", "epochs": 2}), "/epochs"),
+            (
+                json!({"family": "a", "kind": "full-mask", "hyperparameters": {"hidden_dim": 0}}),
+                "/hyperparameters/hidden_dim",
+            ),
+            (json!({"family": "a", "kind": "full-mask", "hyperparameters": {"a/b": 0}}), "/hyperparameters/a~1b"),
+            (json!({"family": "a", "kind": "full-mask", "hyperparameters": 3}), "/hyperparameters"),
+        ] {
+            assert_eq!(pointers(&body), [expected], "{body}");
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_device_that_is_not_there_is_named_with_the_rest() {
+        let body = json!({"family": "a", "kind": "full-mask", "device": "cuda", "hyperparameters": {"epochs": 0}});
+        assert_eq!(pointers(&body), ["/device", "/hyperparameters/epochs"]);
+    }
+
+    #[test]
+    fn a_request_hashes_alike_however_it_is_spelt() {
+        let one = request(r#"{"family": "a", "kind": "full-mask", "hyperparameters": {"epochs": 2, "layers": 1}}"#);
+        let same = request(
+            r#"{"seed":0,"hyperparameters":{"layers":1,"epochs":2},"device":"auto","kind":"full-mask","family":"a"}"#,
+        );
+        let other = request(r#"{"family": "a", "kind": "full-mask", "hyperparameters": {"epochs": 3, "layers": 1}}"#);
+        assert_eq!(one.sha256().unwrap(), same.sha256().unwrap());
+        assert_ne!(one.sha256().unwrap(), other.sha256().unwrap());
+    }
+
+    #[test]
+    fn an_event_says_what_belongs_to_it_and_no_more() {
+        let event = |kind| {
+            let at = datetime!(2026-01-02 03:04:05 UTC);
+            serde_json::to_value(Event::from(JobEvent { sequence: 3, at, kind })).unwrap()
+        };
+        let base = json!({"sequence": 3, "at": "2026-01-02T03:04:05Z"});
+        let with = |more: Value| {
+            let mut all = base.clone();
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            all
+        };
+        assert_eq!(event(JobEventKind::Cancelled), with(json!({"event": "cancelled"})));
+        assert_eq!(event(JobEventKind::Started { attempt: 2 }), with(json!({"event": "started", "attempt": 2})));
+        let failure = JobFailure { code: "worker_died".to_owned(), detail: "it died".to_owned() };
+        let error =
+            json!({"type": "urn:graphkin:problem:worker_died", "title": "The training failed", "detail": "it died"});
+        assert_eq!(event(JobEventKind::Failed { failure }), with(json!({"event": "failed", "error": error})));
+    }
+}
