@@ -7,6 +7,7 @@ mod verdict;
 use serde::{Deserialize, Serialize};
 
 pub use encoding::{DecodeError, FORMAT};
+pub(crate) use encoding::{metadata, serialise};
 pub use member::{FoldScore, Member};
 pub use verdict::{Verdict, verdict};
 
@@ -69,7 +70,8 @@ pub struct Score {
 /// Completion scores (probabilities) of a graph's own edges.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
-    pub samples: usize,
+    /// One for each sample.
+    pub values: Vec<f64>,
     /// `None` for a graph without edges.
     pub mean: Option<f64>,
     /// 10 bins of [0, 1].
@@ -222,6 +224,19 @@ impl Detector {
         conformal::p_from_count(extreme, self.calibration.len())
     }
 
+    /// The model's statistics of a graph, averaged over the members, as [`Manifest::statistics`] names them.
+    #[must_use]
+    pub fn statistics(&self, graph: &Graph, seed: u64) -> Vec<f64> {
+        let mut averages = vec![0.0; self.manifest.statistics.len()];
+        for member in &self.members {
+            let observation = member.model().observe(graph, self.samples(), seed);
+            for (average, value) in averages.iter_mut().zip(observation.statistics) {
+                *average += value / self.members.len() as f64;
+            }
+        }
+        averages
+    }
+
     /// Completions sampled of a graph unless the request says otherwise, the number calibrated with.
     #[must_use]
     pub fn samples(&self) -> usize {
@@ -279,7 +294,7 @@ impl Detector {
     }
 }
 
-/// The completion scores of all members together; counts are of one member's worth of samples.
+/// The completion scores of a graph, averaged over the members sample by sample.
 fn completion(observations: &[Observation]) -> Completion {
     let members = observations.len().max(1);
     let pooled: Vec<f64> = if members == 1 {
@@ -292,9 +307,9 @@ fn completion(observations: &[Observation]) -> Completion {
             .collect()
     };
     Completion {
-        samples: pooled.len(),
         mean: (!pooled.is_empty()).then(|| pooled.iter().sum::<f64>() / pooled.len() as f64),
         histogram: Histogram::of(&pooled, 0.0, 1.0, 10),
+        values: pooled,
     }
 }
 

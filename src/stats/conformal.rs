@@ -9,7 +9,13 @@ use super::nan_last;
 #[must_use]
 pub fn p_value(calibration: &[f64], score: f64) -> f64 {
     let as_high = calibration.iter().filter(|&&other| nan_last(other, score).is_ge()).count();
-    (1.0 + as_high as f64) / (calibration.len() as f64 + 1.0)
+    p_from_count(as_high, calibration.len())
+}
+
+/// The p-value where `as_extreme` of `calibrated` calibration scores are at least as high: `(1 + as_extreme) / (n + 1)`.
+#[must_use]
+pub fn p_from_count(as_extreme: usize, calibrated: usize) -> f64 {
+    (1.0 + as_extreme as f64) / (calibrated as f64 + 1.0)
 }
 
 /// The smallest p-value that `n` calibration scores can give: `1 / (n + 1)`.

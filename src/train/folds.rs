@@ -5,8 +5,7 @@ use crate::graph::Graph;
 use crate::graph::isomorphism::{WlHash, wl_hash};
 use crate::id::GraphId;
 
-/// Families with fewer graphs outside their test split calibrate by folds: a calibration split of 15 % of them would be
-/// too coarse for a p-value.
+/// Families of fewer graphs calibrate by folds: their calibration split, 12 %, would be too coarse for a p-value.
 const SMALL_FAMILY: usize = 200;
 
 /// Folds of a small family.
@@ -44,7 +43,10 @@ pub(super) fn plan_folds(data: &TrainingData) -> Result<Vec<Fold<'_>>, TrainErro
             "no graph of the family has an edge, so there is nothing to learn".to_owned(),
         ));
     }
-    if pooled.len() >= SMALL_FAMILY && !data.calibration.is_empty() && data.train.len() >= SMALLEST_FAMILY {
+    if pooled.len() + data.test.len() >= SMALL_FAMILY
+        && !data.calibration.is_empty()
+        && data.train.len() >= SMALLEST_FAMILY
+    {
         return Ok(vec![Fold {
             train: data.train.iter().map(|(id, graph)| (*id, graph)).collect(),
             calibration: data.calibration.iter().map(|(id, graph)| (*id, graph)).collect(),

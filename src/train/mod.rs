@@ -11,8 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::{
-    CalibrationScore, CurvePoint, Detector, Distribution, FORMAT, Manifest, Member, REFERENCE_SEED, Score,
-    ScoreOptions, SplitSizes,
+    CalibrationScore, Detector, Distribution, FORMAT, Manifest, Member, REFERENCE_SEED, Score, ScoreOptions, SplitSizes,
 };
 use crate::graph::Graph;
 use crate::graph::split::Split;
