@@ -1,6 +1,7 @@
-//! Tells Cargo that the migrations are part of the program: `sqlx::migrate!` embeds them, but a new file alone would not
-//! make it look again.
+//! Tells Cargo that the migrations and the sample models are part of the program: macros embed them, but a new file alone
+//! would not make it look again.
 
 fn main() {
     println!("cargo::rerun-if-changed=migrations");
+    println!("cargo::rerun-if-changed=models");
 }

@@ -6,6 +6,7 @@
 
 pub mod graph;
 pub mod id;
+pub mod key;
 pub mod nn;
 pub mod stats;
 
@@ -26,5 +27,6 @@ pub mod worker;
 pub mod http;
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod telemetry;

@@ -1,1 +1,0 @@
-//! The composition root: open, load, spawn, serve, drain.

@@ -1,0 +1,113 @@
+//! The command line as it can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Logging, Place, Settings};
+use crate::id::{DetectorId, JobId};
+use crate::store::Scope;
+
+/// Says whether a graph is kin to a family: graph-level anomaly detection learnt from normal graphs alone
+#[derive(Debug, Parser)]
+#[command(name = "graphkin", version, args_override_self = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve graph families, training and verdicts over HTTP
+    ///
+    /// Settings come, in rising order, from these defaults, the --config file, GRAPHKIN_* variables and flags:
+    /// --max-cost is GRAPHKIN_MAX_COST, and max_cost in the file.
+    Serve(Box<Settings>),
+    /// Make, list and revoke API keys, also while the service runs
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Copy the database and the detectors into one file, also while the service runs
+    Backup(Archive),
+    /// Fill an empty data directory from a backup
+    Restore(Archive),
+    /// Print the HTTP interface's OpenAPI document
+    Openapi,
+    /// Ask the service on this machine whether it is ready: exit code 0 when it is
+    Health(Health),
+    /// Run one attempt at a training job: the service starts this itself
+    #[command(hide = true)]
+    Train(Train),
+    /// Make what ships with the service
+    #[command(hide = true, subcommand)]
+    Samples(SamplesCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and print it, once
+    Create {
+        #[command(flatten)]
+        place: Place,
+        /// What the key may do: read, score or admin, each with what comes before it
+        #[arg(long)]
+        scope: Scope,
+        /// The name to know it by
+        #[arg(long)]
+        name: String,
+    },
+    /// List all keys, revoked ones too
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Revoke a key: it stops at once
+    Revoke {
+        #[command(flatten)]
+        place: Place,
+        /// The key's name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Archive {
+    #[command(flatten)]
+    pub place: Place,
+    /// The backup's file
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Health {
+    /// The address that the service listens on; one for all interfaces is asked on loopback
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: std::net::SocketAddr,
+    /// A TOML file of settings
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Train {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub logging: Logging,
+    #[arg(long)]
+    pub job: JobId,
+    #[arg(long)]
+    pub attempt: u32,
+    /// The detector to make
+    #[arg(long)]
+    pub detector: DetectorId,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SamplesCommand {
+    /// Train the sample detectors and write them
+    Make {
+        /// The directory to write to
+        #[arg(long, default_value = "models")]
+        out: PathBuf,
+    },
+}

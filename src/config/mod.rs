@@ -1,0 +1,98 @@
+//! Settings: what the operator may say, and what the program makes of it. The only reader of the environment.
+//!
+//! `settings` is what can be typed, `layers` where it may be typed (a file, the environment, flags), and [`Config`] what
+//! the program means by it: each part's own configuration, in range.
+
+mod layers;
+mod settings;
+
+pub use layers::{LayerError, Source, parse, parse_process};
+pub use settings::{Limits, LogFormat, Logging, Place, Settings};
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::{http, scorer, store, worker};
+
+/// The whole service's configuration, made of each part's own.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub place: Place,
+    /// Detectors kept in memory.
+    pub registry_capacity: u64,
+    /// How long requests are still taken after the service has said that it is unready.
+    pub grace_period: Duration,
+    /// How long requests and training processes may then take to end.
+    pub drain_deadline: Duration,
+    /// Whether an empty data directory gets the sample family.
+    pub load_samples: bool,
+    pub store: store::Config,
+    pub http: http::Config,
+    pub scorer: scorer::Config,
+    pub worker: worker::Config,
+}
+
+impl Config {
+    /// What `settings` mean on this machine.
+    ///
+    /// # Errors
+    /// When the path of this program is unknown.
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let Settings { place, limits, .. } = settings;
+        let graph = crate::graph::Limits { max_nodes: limits.max_nodes, max_edges: limits.max_edges };
+        let archive = crate::graph::format::tu::ArchiveLimits {
+            max_entries: 64,
+            max_unpacked_bytes: limits.max_unpacked,
+            max_graphs: limits.max_dataset_graphs,
+            graph,
+        };
+        let http = http::Config {
+            max_body_bytes: limits.max_body,
+            max_line_bytes: limits.max_line,
+            max_upload_bytes: limits.max_upload,
+            archive,
+            graph,
+            max_batch: limits.max_batch,
+            max_samples: limits.max_samples,
+            request_timeout: settings.request_timeout,
+            rate_limit: settings.rate_limit,
+            open: settings.listen.ip().is_loopback(),
+        };
+        let scorer = scorer::Config {
+            threads: settings.threads,
+            max_requests: settings.max_requests,
+            max_cost: settings.max_cost,
+        };
+        let worker = worker::Config {
+            workers: settings.workers,
+            lease: settings.lease,
+            max_attempts: settings.max_attempts,
+            retry_delay: settings.retry_delay,
+            threads: match settings.training_threads {
+                0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+                threads => threads,
+            },
+            executable: std::env::current_exe().context("this program's own path, to start training processes")?,
+            data_dir: place.data_dir.clone(),
+            artifact_url: place.artifact_url.clone(),
+        };
+        Ok(Self {
+            listen: settings.listen,
+            place: place.clone(),
+            registry_capacity: settings.registry_capacity,
+            grace_period: settings.grace_period,
+            drain_deadline: settings.drain_deadline,
+            load_samples: settings.load_samples,
+            store: place.store(settings.readers),
+            http,
+            scorer,
+            worker,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
