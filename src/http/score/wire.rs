@@ -239,13 +239,18 @@ impl Subject {
 
 impl KindScore {
     pub(super) fn new(detector_id: DetectorId, score: &Score) -> Self {
-        let Completion { samples, mean, histogram } = score.completion.clone();
+        let Completion { values, mean, histogram } = &score.completion;
         Self {
             kind: score.kind,
             detector_id,
             nonconformity: score.nonconformity,
             p_value: score.p_value,
-            completion: CompletionWire { samples, mean, bin_edges: histogram.bin_edges, histogram: histogram.counts },
+            completion: CompletionWire {
+                samples: values.len(),
+                mean: *mean,
+                bin_edges: histogram.bin_edges.clone(),
+                histogram: histogram.counts.clone(),
+            },
         }
     }
 }
