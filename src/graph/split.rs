@@ -1,12 +1,14 @@
 //! Which graphs train, calibrate and test: 68, 12 and 20 % (80/20, then 15 % of the training part for calibration).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Graph;
-use super::isomorphism::WlHash;
+use super::isomorphism::{WlHash, are_isomorphic};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -15,6 +17,14 @@ pub enum Split {
     Calibration,
     Test,
 }
+
+/// The shares of a family that calibrate and test; the rest trains.
+const CALIBRATION_SHARE: f64 = 0.12;
+const TEST_SHARE: f64 = 0.20;
+
+/// Below this many graphs a family is too small to aim at fractions of a graph: calibration and test get their whole
+/// graphs only, and training fills first.
+const SMALL_FAMILY: usize = 10;
 
 impl Split {
     pub const ALL: [Self; 3] = [Self::Train, Self::Calibration, Self::Test];
@@ -51,26 +61,261 @@ pub struct SplitCounts {
     pub test: usize,
 }
 
+impl SplitCounts {
+    const fn total(&self) -> usize {
+        self.train + self.calibration + self.test
+    }
+
+    const fn of(&self, split: Split) -> usize {
+        match split {
+            Split::Train => self.train,
+            Split::Calibration => self.calibration,
+            Split::Test => self.test,
+        }
+    }
+
+    const fn add(&mut self, split: Split, graphs: usize) {
+        match split {
+            Split::Train => self.train += graphs,
+            Split::Calibration => self.calibration += graphs,
+            Split::Test => self.test += graphs,
+        }
+    }
+}
+
 /// Gives graphs their split: isomorphic twins share one, shares stay near their targets, and nothing depends on the
-/// order of the graphs in a batch beyond the seed.
+/// order of the graphs in a batch or the names of their nodes.
+///
+/// Twins share a split because a test graph whose twin was trained on tests nothing (81 % of IMDB-MULTI's graphs have
+/// one). A batch's new classes of twins are visited in an order shuffled by the seed, and each draws its split at random,
+/// in proportion to what each split still lacks. Filling up the split that lacks most would be nearer to the targets, but
+/// would put every large class into training, and the held-out graphs would no longer look like the family.
 #[derive(Debug)]
 pub struct SplitAssigner {
-    _todo: (),
+    seed: u64,
+    counts: SplitCounts,
+    /// One graph of each class of twins seen so far. Graphs of one hash are nearly always one class.
+    classes: HashMap<WlHash, Vec<(Graph, Split)>>,
 }
 
 impl SplitAssigner {
+    /// `already` counts the family's graphs that have a split, whether or not [`Self::know`] is told of them.
     #[must_use]
-    pub fn new(_seed: u64, _already: SplitCounts) -> Self {
-        todo!()
+    pub fn new(seed: u64, already: SplitCounts) -> Self {
+        Self { seed, counts: already, classes: HashMap::new() }
     }
 
     /// Tells of a graph that has its split already, so that its twins get the same.
-    pub fn know(&mut self, _hash: WlHash, _graph: &Graph, _split: Split) {
-        todo!()
+    pub fn know(&mut self, hash: WlHash, graph: &Graph, split: Split) {
+        if self.class_of(hash, graph).is_none() {
+            self.classes.entry(hash).or_default().push((graph.clone(), split));
+        }
     }
 
     /// The splits of a batch of graphs, in their order.
-    pub fn assign(&mut self, _graphs: &[(WlHash, &Graph)]) -> Vec<Split> {
-        todo!()
+    pub fn assign(&mut self, graphs: &[(WlHash, &Graph)]) -> Vec<Split> {
+        let total = self.counts.total() + graphs.len();
+        let mut splits: Vec<Option<Split>> = Vec::with_capacity(graphs.len());
+        let mut new_classes: HashMap<WlHash, Vec<NewClass<'_>>> = HashMap::new();
+        for (index, &(hash, graph)) in graphs.iter().enumerate() {
+            let known = self.class_of(hash, graph);
+            splits.push(known);
+            if let Some(split) = known {
+                self.counts.add(split, 1);
+                continue;
+            }
+            let same_hash = new_classes.entry(hash).or_default();
+            match same_hash.iter_mut().find(|class| are_isomorphic(class.graph, graph)) {
+                Some(class) => class.members.push(index),
+                None => same_hash.push(NewClass { graph, members: vec![index] }),
+            }
+        }
+
+        let mut drawn: Vec<(u64, u64, WlHash, NewClass<'_>)> = Vec::new();
+        for (hash, classes) in new_classes {
+            let known = self.classes.get(&hash).map_or(0, Vec::len);
+            for (number, class) in (known..).zip(classes) {
+                let (order, draw) = self.random_of(hash, number);
+                drawn.push((order, draw, hash, class));
+            }
+        }
+        drawn.sort_unstable_by_key(|&(order, draw, ..)| (order, draw));
+        for (_, draw, hash, class) in drawn {
+            let split = self.draw_split(draw, total);
+            self.counts.add(split, class.members.len());
+            for index in class.members {
+                splits[index] = Some(split);
+            }
+            self.classes.entry(hash).or_default().push((class.graph.clone(), split));
+        }
+        splits.into_iter().flatten().collect()
+    }
+
+    fn class_of(&self, hash: WlHash, graph: &Graph) -> Option<Split> {
+        let same_hash = self.classes.get(&hash)?;
+        same_hash.iter().find(|(known, _)| are_isomorphic(known, graph)).map(|&(_, split)| split)
+    }
+
+    /// Two random numbers for a class, by the seed and its structure alone: its place in the order, and its draw.
+    /// `number` counts the classes of one hash.
+    fn random_of(&self, hash: WlHash, number: usize) -> (u64, u64) {
+        let digest = Sha256::new()
+            .chain_update(self.seed.to_le_bytes())
+            .chain_update(hash.0)
+            .chain_update((number as u64).to_le_bytes())
+            .finalize();
+        let word = |at: usize| digest[at..at + 8].iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        (word(0), word(8))
+    }
+
+    /// The split that `draw` falls on, where each takes as much room as it lacks of its target among `total` graphs.
+    fn draw_split(&self, draw: u64, total: usize) -> Split {
+        let whole_graphs = |target: f64| if total < SMALL_FAMILY { target.floor() } else { target };
+        let calibration = whole_graphs(total as f64 * CALIBRATION_SHARE);
+        let test = whole_graphs(total as f64 * TEST_SHARE);
+        let train = total as f64 - calibration - test;
+        let lacking = [(Split::Train, train), (Split::Calibration, calibration), (Split::Test, test)]
+            .map(|(split, target)| (split, (target - self.counts.of(split) as f64).max(0.0)));
+        let sum: f64 = lacking.iter().map(|(_, lack)| lack).sum();
+        // The top 53 bits make a uniform number in 0..1.
+        let mut left = (draw >> 11) as f64 / (1_u64 << 53) as f64 * sum;
+        for (split, lack) in lacking {
+            if left < lack {
+                return split;
+            }
+            left -= lack;
+        }
+        Split::Train
+    }
+}
+
+/// Graphs of a batch that are twins of each other and of no graph known before.
+struct NewClass<'a> {
+    graph: &'a Graph,
+    /// Places in the batch.
+    members: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::graph::isomorphism::wl_hash;
+    use crate::graph::testing::{any_graph, complete, path, permutation, random_graph};
+
+    fn assign(assigner: &mut SplitAssigner, graphs: &[Graph]) -> Vec<Split> {
+        let hashed: Vec<_> = graphs.iter().map(|graph| (wl_hash(graph), graph)).collect();
+        assigner.assign(&hashed)
+    }
+
+    fn assign_new(seed: u64, graphs: &[Graph]) -> Vec<Split> {
+        assign(&mut SplitAssigner::new(seed, SplitCounts::default()), graphs)
+    }
+
+    fn count(splits: &[Split]) -> SplitCounts {
+        let mut counts = SplitCounts::default();
+        splits.iter().for_each(|&split| counts.add(split, 1));
+        counts
+    }
+
+    fn distinct_graphs(count: usize) -> Vec<Graph> {
+        (0..count).map(|index| random_graph(20, 30, index as u64)).collect()
+    }
+
+    #[test]
+    fn shares_of_distinct_graphs_meet_their_targets() {
+        for seed in 0..5 {
+            let counts = count(&assign_new(seed, &distinct_graphs(200)));
+            assert!(counts.train.abs_diff(136) <= 1, "{counts:?}");
+            assert!(counts.calibration.abs_diff(24) <= 1, "{counts:?}");
+            assert!(counts.test.abs_diff(40) <= 1, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn shares_meet_their_targets_when_graphs_come_one_by_one() {
+        let mut assigner = SplitAssigner::new(1, SplitCounts::default());
+        let splits: Vec<Split> =
+            distinct_graphs(200).iter().flat_map(|graph| assign(&mut assigner, std::slice::from_ref(graph))).collect();
+        let counts = count(&splits);
+        assert!(counts.train.abs_diff(136) <= 3, "{counts:?}");
+        assert!(counts.calibration.abs_diff(24) <= 3, "{counts:?}");
+        assert!(counts.test.abs_diff(40) <= 3, "{counts:?}");
+    }
+
+    #[test]
+    fn a_class_of_any_size_is_in_each_split_as_often_as_its_share() {
+        let mut graphs = vec![complete(5); 15];
+        graphs.extend(distinct_graphs(85));
+        let hashed: Vec<_> = graphs.iter().map(|graph| (wl_hash(graph), graph)).collect();
+        let mut of_the_class = SplitCounts::default();
+        let seeds = 2_000;
+        for seed in 0..seeds {
+            let splits = SplitAssigner::new(seed, SplitCounts::default()).assign(&hashed);
+            assert!(splits[..15].iter().all(|&split| split == splits[0]));
+            of_the_class.add(splits[0], 1);
+        }
+        // Four standard deviations of a binomial, and some room for what earlier classes took.
+        for (split, share) in [(Split::Train, 0.68), (Split::Calibration, 0.12), (Split::Test, 0.20)] {
+            let seen = of_the_class.of(split) as f64 / seeds as f64;
+            assert!((seen - share).abs() < 0.05, "{split}: {seen} for {share}");
+        }
+    }
+
+    #[test]
+    fn tiny_families_train_first() {
+        let expected = |train, calibration, test| SplitCounts { train, calibration, test };
+        for seed in 0..20 {
+            assert_eq!(assign_new(seed, &[path(3)]), [Split::Train]);
+            assert_eq!(count(&assign_new(seed, &distinct_graphs(4))), expected(4, 0, 0));
+            assert_eq!(count(&assign_new(seed, &distinct_graphs(5))), expected(4, 0, 1));
+            assert_eq!(count(&assign_new(seed, &distinct_graphs(9))), expected(7, 1, 1));
+        }
+        assert_eq!(assign_new(0, &[]), []);
+    }
+
+    #[test]
+    fn twins_of_a_known_graph_join_it_wherever_it_is() {
+        let graphs = distinct_graphs(30);
+        for split in Split::ALL {
+            let mut assigner = SplitAssigner::new(3, SplitCounts::default());
+            assigner.know(wl_hash(&graphs[0]), &graphs[0], split);
+            let twin = graphs[0].relabelled(&permutation(20, 9));
+            let batch = [&graphs[1..], &[twin]].concat();
+            assert_eq!(assign(&mut assigner, &batch).last(), Some(&split));
+        }
+    }
+
+    #[test]
+    fn equal_hashes_make_no_twins() {
+        let mut assigner = SplitAssigner::new(0, SplitCounts::default());
+        let hash = wl_hash(&path(4));
+        assigner.know(hash, &path(4), Split::Test);
+        assert_eq!(assigner.assign(&[(hash, &complete(4)), (hash, &path(4))]), [Split::Train, Split::Test]);
+    }
+
+    proptest! {
+        #[test]
+        fn twins_share_a_split_across_batches_and_names_and_order_do_not_matter(
+            graphs in prop::collection::vec(any_graph(5), 1..30),
+            shuffle_seed: u32,
+            seed: u64,
+        ) {
+            let moved: Vec<Graph> = graphs
+                .iter()
+                .zip(u64::from(shuffle_seed)..)
+                .map(|(graph, seed)| graph.relabelled(&permutation(graph.node_count(), seed)))
+                .collect();
+            let mut assigner = SplitAssigner::new(seed, SplitCounts::default());
+            let first = assign(&mut assigner, &graphs);
+            prop_assert_eq!(first.len(), graphs.len());
+            prop_assert_eq!(&assign(&mut assigner, &moved), &first);
+
+            let order = permutation(graphs.len(), shuffle_seed.into());
+            let shuffled: Vec<Graph> = order.iter().map(|&index| moved[index as usize].clone()).collect();
+            let splits_shuffled: Vec<Split> = order.iter().map(|&index| first[index as usize]).collect();
+            prop_assert_eq!(assign_new(seed, &shuffled), splits_shuffled);
+        }
     }
 }

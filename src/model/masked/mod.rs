@@ -12,6 +12,9 @@ pub mod network;
 pub mod sample;
 pub mod statistics;
 
+#[cfg(test)]
+mod tests;
+
 pub use inference::MaskedModel;
 
 use super::Kind;
