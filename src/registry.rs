@@ -27,7 +27,8 @@ impl Registry {
     /// # Errors
     /// What the load met.
     pub async fn get(&self, id: DetectorId) -> Result<Arc<Detector>, Arc<ArtifactError>> {
-        self.loaded.try_get_with(id, load(self.artifacts.clone(), id)).await
+        let load = async { self.artifacts.load_detector(id).await.map(Arc::new) };
+        self.loaded.try_get_with(id, load).await
     }
 
     /// Puts a detector in before anyone asks for it.
@@ -43,16 +44,5 @@ impl Registry {
     #[must_use]
     pub fn any(&self) -> Option<Arc<Detector>> {
         self.loaded.iter().next().map(|(_, detector)| detector)
-    }
-}
-
-/// Loads on a blocking thread: decoding weights is computation, which must not hold up the threads that serve sockets.
-/// The load also goes on when the one who asked first has left, since others may wait for it.
-async fn load(artifacts: Artifacts, id: DetectorId) -> Result<Arc<Detector>, ArtifactError> {
-    let runtime = tokio::runtime::Handle::current();
-    let loaded = tokio::task::spawn_blocking(move || runtime.block_on(artifacts.load_detector(id))).await;
-    match loaded {
-        Ok(detector) => detector.map(Arc::new),
-        Err(stopped) => Err(ArtifactError::Damaged { id, detail: format!("decoding it failed: {stopped}") }),
     }
 }

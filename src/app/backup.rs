@@ -110,7 +110,11 @@ fn read_archive(archive: &Path, data_dir: &Path) -> anyhow::Result<()> {
         if entry.is_dir() || path == Path::new(HEADER) {
             continue;
         }
-        ensure!(path == Path::new(DATABASE) || path.starts_with(ARTIFACTS), "`{}` does not belong in it", entry.name()?);
+        ensure!(
+            path == Path::new(DATABASE) || path.starts_with(ARTIFACTS),
+            "`{}` does not belong in it",
+            entry.name()?
+        );
         let path = data_dir.join(path);
         std::fs::create_dir_all(parent(&path))?;
         let mut file = File::create_new(&path)?;

@@ -1,7 +1,7 @@
 //! The sample family and its detectors, which ship inside the program: a graph can be scored at once.
 //!
-//! `models/<family>/family.json` says how its graphs are generated, `models/<family>/<kind>/` holds a detector as its
-//! artefact does. `graphkin samples make` trains them again, to the same bytes.
+//! `models/<family>/family.json` says how its graphs are generated, `models/<family>/<kind>/` has the two files of a
+//! detector's artefact. `graphkin samples make` trains them again, to the same bytes.
 
 use std::path::Path;
 
@@ -72,6 +72,12 @@ impl SampleFamily {
     }
 }
 
+/// What is read of an artefact's `manifest.json`. The weights' hash isn't: both came inside this program.
+#[derive(Debug, Deserialize)]
+struct ManifestFile {
+    detector: Manifest,
+}
+
 /// Puts the samples into an empty store. One that was cut off goes on where it stopped.
 ///
 /// # Errors
@@ -82,11 +88,11 @@ pub async fn load(store: &Store, artifacts: &Artifacts) -> anyhow::Result<()> {
         let row = family.import(store).await?;
         let active = store.active_detectors(row.id).await?;
         for directory in directory.dirs() {
-            let manifest: Manifest = serde_json::from_slice(file(directory, MANIFEST)?)?;
-            if active.iter().any(|active| active.kind == manifest.kind) {
+            let ManifestFile { detector } = serde_json::from_slice(file(directory, MANIFEST)?)?;
+            if active.iter().any(|active| active.kind == detector.kind) {
                 continue;
             }
-            let detector = Detector::decode(manifest, file(directory, WEIGHTS)?)?;
+            let detector = Detector::decode(detector, file(directory, WEIGHTS)?)?;
             let id = DetectorId::new(Uuid::now_v7());
             let artifact = artifacts.put_detector(id, &detector).await?;
             store.add_detector(NewDetector { id, family: row.id, job: None, artifact }).await?;
@@ -117,15 +123,18 @@ pub async fn make(out: &Path) -> anyhow::Result<()> {
 
     let directory = out.join(&family.name);
     write(&directory, FAMILY, &pretty(&family)?)?;
+    let artifacts = Artifacts::local(scratch.path())?;
     for kind in [Kind::FullMask, Kind::FullEdgePrediction] {
         let spec = sample_spec(kind)?;
         let detector = with_training_stack(|| train::fit(&spec, &data, None, &mut Silent))?
             .map_err(|_| anyhow!("training {kind} panicked"))?
             .with_context(|| format!("training {kind}"))?;
-        let (manifest, weights) = detector.encode();
-        let directory = directory.join(kind.as_str());
-        write(&directory, MANIFEST, &pretty(&manifest)?)?;
-        write(&directory, WEIGHTS, &weights)?;
+        let id = DetectorId::new(Uuid::now_v7());
+        artifacts.put_detector(id, &detector).await?;
+        for name in [MANIFEST, WEIGHTS] {
+            let bytes = std::fs::read(scratch.path().join("detectors").join(id.to_string()).join(name))?;
+            write(&directory.join(kind.as_str()), name, &bytes)?;
+        }
     }
     Ok(())
 }
