@@ -98,7 +98,10 @@ mod tests {
         }
     }
 
-    const SCIPY_BANDS: [(usize, usize, f64, f64, (usize, usize)); 9] = [
+    /// Calibrated, tested, alpha, coverage, and the band.
+    type Band = (usize, usize, f64, f64, (usize, usize));
+
+    const SCIPY_BANDS: [Band; 9] = [
         (192, 320, 0.05, 0.95, (5, 29)),
         (48, 80, 0.05, 0.95, (0, 10)),
         (60, 100, 0.05, 0.95, (0, 13)),

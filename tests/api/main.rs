@@ -1,11 +1,16 @@
 //! The one integration binary: the real server, over HTTP, on a free port and a data directory of its own.
 
 mod support;
+mod trained;
 
 mod auth;
 mod contract;
 mod datasets;
+mod detectors;
+mod distributions;
 mod errors;
 mod families;
 mod graphs;
 mod health;
+mod score;
+mod training_jobs;

@@ -3,6 +3,11 @@
 pub mod json;
 pub mod tu;
 
+// Shared with the integration tests.
+#[cfg(test)]
+#[path = "../../../tests/api/test_data.rs"]
+pub(crate) mod test_data;
+
 use super::Graph;
 
 /// A graph as its sender described it.
