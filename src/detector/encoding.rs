@@ -104,7 +104,7 @@ impl Member {
             tensors.insert(format!("{prefix}.{name}"), Tensor::from_slice(values, values.len(), &Device::Cpu)?);
             Ok(())
         };
-        for (part, density) in [("size", &self.size), ("structure", &self.structure)] {
+        for (part, density) in [("size", &self.size), ("statistics", &self.statistics), ("profile", &self.profile)] {
             for (name, values) in DENSITY_ARRAYS.into_iter().zip(density.to_arrays()) {
                 put(&format!("{part}.{name}"), &values)?;
             }
@@ -127,13 +127,13 @@ impl Member {
             OneClass::from_arrays([array(0)?, array(1)?, array(2)?, array(3)?])
                 .ok_or_else(|| DecodeError::Mismatch(format!("{prefix}.{part} is incomplete")))
         };
-        let (size, structure) = (density("size")?, density("structure")?);
+        let (size, statistics, profile) = (density("size")?, density("statistics")?, density("profile")?);
         let regression = Regression::from_coefficients(numbers("regression")?, 2)
             .ok_or_else(|| DecodeError::Mismatch(format!("{prefix}.regression is incomplete")))?;
         let unlikeliness = <[f64; 2]>::try_from(numbers("unlikeliness")?)
             .map_err(|_| DecodeError::Mismatch(format!("{prefix}.unlikeliness is incomplete")))?;
         let model = Model::new(manifest.kind, &manifest.hyperparameters, Vocabulary { node_labels }, weights)?;
-        Ok(Self { model, size, regression, structure, unlikeliness })
+        Ok(Self { model, size, regression, statistics, profile, unlikeliness })
     }
 }
 

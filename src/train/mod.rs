@@ -3,6 +3,8 @@
 mod checkpoint;
 mod folds;
 mod network;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
