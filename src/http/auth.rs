@@ -12,10 +12,10 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use sha2::{Digest, Sha256};
 use utoipa::openapi::OpenApi;
 
 use super::error::Problem;
+use crate::key;
 use crate::store::{Scope, Store};
 
 /// The name of the security scheme in the contract.
@@ -63,7 +63,7 @@ impl Gate {
             };
         };
         // Looked up each time: a revoked key stops at once, and the look-up is one indexed read.
-        let found = self.store.find_key(&Sha256::digest(key.as_bytes()).into()).await?;
+        let found = self.store.find_key(&key::hash(key)).await?;
         let row = found.ok_or_else(|| Problem::unauthorized("the key is unknown or revoked"))?;
         if row.scope < needed {
             return Err(Problem::forbidden(format!(

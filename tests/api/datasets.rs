@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::support::{App, pointers, real_data};
+use crate::support::{App, pointers};
+use crate::test_data;
 
 const ZIP: &str = "application/zip";
 
@@ -149,7 +150,7 @@ async fn an_absurd_synthetic_family_is_refused_before_anything_is_made() {
 
 #[tokio::test]
 async fn a_real_dataset_is_imported_whole() {
-    let Some(bytes) = real_data("AIDS.zip") else { return };
+    let Some(bytes) = test_data::dataset("AIDS.zip") else { return };
     let settings = [
         ("max-upload", "100000000"),
         ("max-unpacked", "1000000000"),

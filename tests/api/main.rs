@@ -1,6 +1,7 @@
 //! The one integration binary: the real server, over HTTP, on a free port and a data directory of its own.
 
 mod support;
+mod test_data;
 mod trained;
 
 mod auth;

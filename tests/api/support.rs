@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,18 +241,4 @@ impl Answer {
 pub(crate) fn pointers(problem: &Value) -> Vec<&str> {
     let places = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
     places.iter().filter_map(|place| place["pointer"].as_str()).collect()
-}
-
-/// A real dataset; none where this checkout has none, which only continuous integration counts as a failure.
-pub(crate) fn real_data(file: &str) -> Option<Vec<u8>> {
-    let folder = std::env::var_os("GRAPHKIN_TEST_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    match std::fs::read(folder.join(file)) {
-        Ok(bytes) => Some(bytes),
-        Err(error) if std::env::var_os("CI").is_none() => {
-            eprintln!("skipped: {}: {error}", folder.join(file).display());
-            None
-        }
-        Err(error) => panic!("{}: {error}", folder.join(file).display()),
-    }
 }
