@@ -21,7 +21,6 @@ pub enum JobState {
     /// `attempt` numbers the attempts from 1 and never comes again within the job, retries included.
     Running {
         attempt: u32,
-        started_at: OffsetDateTime,
     },
     Succeeded {
         detector: DetectorId,
@@ -65,6 +64,8 @@ pub struct Job {
     /// third death of a worker fails the job.
     pub attempts: u32,
     pub created_at: OffsetDateTime,
+    /// When the newest attempt began, kept when the job ends.
+    pub started_at: Option<OffsetDateTime>,
     /// The last progress known, kept when the job ends.
     pub progress: Option<Progress>,
     /// Of a running job.

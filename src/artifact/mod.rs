@@ -48,6 +48,12 @@ pub enum ArtifactError {
         #[source]
         source: DecodeError,
     },
+    #[error("detector {id} cannot be written")]
+    Encode {
+        id: DetectorId,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("the artefact storage failed")]
     Storage(#[from] object_store::Error),
 }
@@ -91,9 +97,10 @@ impl Artifacts {
     /// Stores a detector, durable when this returns; the manifest goes last, so an artefact with one is whole.
     ///
     /// # Errors
-    /// When the storage fails.
+    /// When the detector can't be encoded or the storage fails.
     pub async fn put_detector(&self, id: DetectorId, detector: &Detector) -> Result<ArtifactSummary, ArtifactError> {
-        let (manifest, weights) = detector.encode();
+        let encoded = detector.encode();
+        let (manifest, weights) = encoded.map_err(|error| ArtifactError::Encode { id, source: error.into() })?;
         self.put_files(id, manifest, weights.into()).await
     }
 
@@ -174,7 +181,7 @@ impl Artifacts {
     ) -> Result<ArtifactSummary, ArtifactError> {
         let record = WeightsRecord { sha256: sha256(&weights), size_bytes: weights.len() as u64 };
         let file = ManifestFile { weights: record, detector };
-        let manifest = Bytes::from(file.encode().map_err(|error| damaged(id, &error))?);
+        let manifest = Bytes::from(file.encode().map_err(|error| ArtifactError::Encode { id, source: error.into() })?);
         let summary = file.summary(&manifest);
         // A manifest left from before would vouch for weights that are about to change.
         self.delete(&self.manifest_path(id)).await?;

@@ -148,8 +148,8 @@ mod tests {
     fn brute_force(graph: &Graph, without_edge: Option<(u32, u32)>) -> Vec<Vec<Option<u32>>> {
         let n = graph.node_count();
         let mut distance = vec![vec![None; n]; n];
-        for node in 0..n {
-            distance[node][node] = Some(0);
+        for (node, row) in distance.iter_mut().enumerate() {
+            row[node] = Some(0);
         }
         for (a, b) in graph.edges().filter(|&(a, b)| !is_edge(without_edge, a, b)) {
             distance[a as usize][b as usize] = Some(1);

@@ -250,7 +250,7 @@ mod tests {
         graphs.extend(distinct_graphs(85));
         let hashed: Vec<_> = graphs.iter().map(|graph| (wl_hash(graph), graph)).collect();
         let mut of_the_class = SplitCounts::default();
-        let seeds = 2_000;
+        let seeds = 1_000;
         for seed in 0..seeds {
             let splits = SplitAssigner::new(seed, SplitCounts::default()).assign(&hashed);
             assert!(splits[..15].iter().all(|&split| split == splits[0]));
@@ -259,7 +259,7 @@ mod tests {
         // Four standard deviations of a binomial, and some room for what earlier classes took.
         for (split, share) in [(Split::Train, 0.68), (Split::Calibration, 0.12), (Split::Test, 0.20)] {
             let seen = of_the_class.of(split) as f64 / seeds as f64;
-            assert!((seen - share).abs() < 0.05, "{split}: {seen} for {share}");
+            assert!((seen - share).abs() < 0.06, "{split}: {seen} for {share}");
         }
     }
 

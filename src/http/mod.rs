@@ -3,9 +3,12 @@
 pub mod error;
 pub mod extract;
 
+mod active;
 mod auth;
 mod blocking;
 mod datasets;
+mod detectors;
+mod distributions;
 mod docs;
 mod families;
 mod graph_json;
@@ -16,7 +19,10 @@ mod limits;
 mod ndjson;
 mod page;
 mod request_id;
+mod schema;
+mod score;
 mod trace;
+mod training_jobs;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -101,6 +107,11 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .merge(families::router())
         .merge(graphs::router())
         .merge(datasets::router())
+        .merge(training_jobs::router())
+        .merge(detectors::router())
+        .merge(active::router())
+        .merge(score::router())
+        .merge(distributions::router())
         .merge(health::router())
 }
 

@@ -150,7 +150,7 @@ fn score_graph(detectors: &[(DetectorId, Arc<Detector>)], graph: &Graph, options
 fn probe_detector(detector: &Detector) {
     let edges = [(0, 1), (1, 2), (2, 0), (2, 3)];
     if let Ok((graph, _)) = Graph::new(4, &edges, None, &Limits::default()) {
-        let options = ScoreOptions { tail: Tail::default(), samples: 1, seed: 0, explain: false };
+        let options = ScoreOptions { tail: Tail::default(), samples: Some(1), seed: 0, explain: false };
         std::hint::black_box(detector.score(&graph, &options));
     }
 }

@@ -64,7 +64,7 @@ impl Store {
     ) -> Result<Vec<FamilyRow>, StoreError> {
         let mut prepared = Vec::with_capacity(families.len());
         for (family, graphs) in families {
-            let names = graphs::name_graphs(&graphs, 0, &mut graphs::Taken::Nowhere).await?;
+            let names = graphs::name_graphs(&graphs, 0, &mut graphs::NoneYet).await?;
             let names = names.into_iter().collect::<Result<Vec<_>, _>>().map_err(|id| StoreError::Conflict {
                 what: format!("two graphs of `{}` are named `{id}`", family.name),
             })?;

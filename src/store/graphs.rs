@@ -62,7 +62,7 @@ impl Store {
         let family_name = family_name(&mut reader, family).await?;
         let already = split_counts(&mut reader, family).await?;
         let count = already.train + already.calibration + already.test;
-        let names = name_graphs(&graphs, count, &mut Taken::In(&mut reader, family)).await?;
+        let names = name_graphs(&graphs, count, &mut Stored { connection: &mut reader, family }).await?;
 
         let accepted =
             names.iter().zip(graphs).filter_map(|(name, new)| Some((name.as_ref().ok()?.clone(), new.graph)));
@@ -167,19 +167,33 @@ pub(super) struct PossibleTwin {
     split: String,
 }
 
-/// Where ids may be taken already. Not an async closure: the compiler could not prove its future `Send` for all lifetimes.
-pub(super) enum Taken<'connection> {
-    /// A family that is being made has no graphs.
-    Nowhere,
-    In(&'connection mut SqliteConnection, FamilyId),
+/// The ids that a family's graphs have. (A trait, for the futures of async closures can't be said to be `Send`.)
+pub(super) trait Ids: Send {
+    fn is_taken(&mut self, id: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-impl Taken<'_> {
-    async fn has(&mut self, id: &str) -> Result<bool, StoreError> {
-        match self {
-            Self::Nowhere => Ok(false),
-            Self::In(connection, family) => has_graph(connection, *family, id).await,
-        }
+/// Of a family that is yet to be made.
+pub(super) struct NoneYet;
+
+impl Ids for NoneYet {
+    async fn is_taken(&mut self, _: &str) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+/// Of a family in the store.
+struct Stored<'a> {
+    connection: &'a mut SqliteConnection,
+    family: FamilyId,
+}
+
+impl Ids for Stored<'_> {
+    async fn is_taken(&mut self, id: &str) -> Result<bool, StoreError> {
+        let family = self.family.get();
+        let found = sqlx::query_scalar!("SELECT id FROM graphs WHERE family = ? AND external_id = ?", family, id)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        Ok(found.is_some())
     }
 }
 
@@ -188,7 +202,7 @@ impl Taken<'_> {
 pub(super) async fn name_graphs(
     graphs: &[NewGraph],
     count: usize,
-    taken: &mut Taken<'_>,
+    ids: &mut impl Ids,
 ) -> Result<Vec<Result<String, String>>, StoreError> {
     let asked = |new: &NewGraph| new.id.clone().filter(|id| !id.is_empty());
     let mut given: HashSet<String> = graphs.iter().filter_map(asked).collect();
@@ -197,7 +211,7 @@ pub(super) async fn name_graphs(
     let mut names = Vec::with_capacity(graphs.len());
     for new in graphs {
         names.push(match asked(new) {
-            Some(id) if seen.contains(&id) || taken.has(&id).await? => Err(id),
+            Some(id) if seen.contains(&id) || ids.is_taken(&id).await? => Err(id),
             Some(id) => {
                 seen.insert(id.clone());
                 Ok(id)
@@ -205,7 +219,7 @@ pub(super) async fn name_graphs(
             None => loop {
                 number += 1;
                 let id = format!("g{number}");
-                if !given.contains(&id) && !taken.has(&id).await? {
+                if !given.contains(&id) && !ids.is_taken(&id).await? {
                     given.insert(id.clone());
                     break Ok(id);
                 }
@@ -304,14 +318,6 @@ async fn split_counts(connection: &mut SqliteConnection, family: FamilyId) -> Re
         }
     }
     Ok(counts)
-}
-
-async fn has_graph(connection: &mut SqliteConnection, family: FamilyId, id: &str) -> Result<bool, StoreError> {
-    let family = family.get();
-    let found = sqlx::query_scalar!("SELECT id FROM graphs WHERE family = ? AND external_id = ?", family, id)
-        .fetch_optional(connection)
-        .await?;
-    Ok(found.is_some())
 }
 
 /// The family's graphs that share a hash with one of `graphs`, equal ones once.

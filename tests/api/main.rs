@@ -9,11 +9,17 @@
 
 mod support;
 mod test_data;
+mod trained;
 
+mod architecture;
 mod auth;
 mod contract;
 mod datasets;
+mod detectors;
+mod distributions;
 mod errors;
 mod families;
 mod graphs;
 mod health;
+mod score;
+mod training_jobs;

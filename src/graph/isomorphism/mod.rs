@@ -16,7 +16,7 @@ use super::Graph;
 const HASH_ROUNDS: usize = 32;
 
 /// Arcs followed over all nodes of a graph when looking at their surroundings, and at least for each of them.
-const SURROUNDINGS_ARCS: usize = 1 << 17;
+const SURROUNDINGS_ARCS: usize = 1 << 15;
 const SURROUNDINGS_ARCS_PER_NODE: usize = 64;
 
 /// A Weisfeiler-Leman hash: equal for isomorphic graphs, and rarely equal otherwise.

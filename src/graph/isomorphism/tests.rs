@@ -141,9 +141,9 @@ fn equal_hashes_are_not_trusted() {
 #[test]
 fn large_graphs_take_a_moment() {
     let started = Instant::now();
-    let star = crate::graph::testing::star(99_999);
-    let long_path = path(20_000);
-    let dense = random_graph(1_000, 200_000, 1);
+    let star = crate::graph::testing::star(20_000);
+    let long_path = path(10_000);
+    let dense = random_graph(500, 60_000, 1);
     for graph in [star, long_path, dense] {
         let twin = graph.relabelled(&permutation(graph.node_count(), 2));
         assert_eq!(wl_hash(&graph), wl_hash(&twin));

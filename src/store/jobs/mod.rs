@@ -251,10 +251,7 @@ impl JobRecord {
         let finished_at = || moment::to_time(self.finished_at.ok_or_else(missing)?);
         Ok(match self.state.as_str() {
             "queued" => JobState::Queued,
-            "running" => JobState::Running {
-                attempt: self.attempt,
-                started_at: moment::to_time(self.started_at.ok_or_else(missing)?)?,
-            },
+            "running" => JobState::Running { attempt: self.attempt },
             "succeeded" => JobState::Succeeded {
                 detector: DetectorId::new(self.detector.ok_or_else(missing)?),
                 finished_at: finished_at()?,
@@ -281,6 +278,7 @@ impl TryFrom<JobRecord> for Job {
             spec: json::decode("spec", &record.spec)?,
             attempts: record.counted_attempts,
             created_at: moment::to_time(record.created_at)?,
+            started_at: record.started_at.map(moment::to_time).transpose()?,
             progress: record.progress.as_deref().map(|text| json::decode("progress", text)).transpose()?,
             eta_seconds: record.eta_seconds,
             checkpoint: match (record.checkpoint_epoch, record.checkpoint_at) {

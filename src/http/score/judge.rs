@@ -1,0 +1,159 @@
+//! From graphs to answers: one way for one graph, for a batch and for a line of a stream, so that all give the same bits.
+
+use std::collections::HashSet;
+
+use super::options::{Alpha, Checked};
+use super::panel::{Panel, refuse_unreachable, shortage};
+use super::wire::{ExplanationWire, KindScore, ScoreResponse, Subject, VerdictWire};
+use crate::detector::{self, Verdict};
+use crate::graph::Graph;
+use crate::graph::format::ParsedGraph;
+use crate::http::AppState;
+use crate::http::error::Problem;
+use crate::scorer::{Permit, PermitError, Scored, Scorer, Timing};
+
+/// Who judges and how: everything that an answer depends on besides the graph.
+#[derive(Debug, Clone)]
+pub(super) struct Judge {
+    scorer: Scorer,
+    panel: Panel,
+    options: Checked,
+}
+
+impl Judge {
+    /// # Errors
+    /// 422 for a kind that isn't there, and for an alpha out of reach.
+    pub(super) async fn new(state: &AppState, panel: Panel, options: Checked) -> Result<Self, Problem> {
+        let panel = panel.asked(state, &options).await?;
+        Ok(Self { scorer: state.scorer.clone(), panel, options })
+    }
+
+    /// Room for one graph in the queue.
+    ///
+    /// # Errors
+    /// When there is none now, or never will be.
+    pub(super) fn permit(&self, graph: &ParsedGraph) -> Result<Permit, PermitError> {
+        self.scorer.permit(self.cost(&graph.graph))
+    }
+
+    /// Room for all of `graphs` at once.
+    ///
+    /// # Errors
+    /// When there is none now, or never will be.
+    pub(super) fn permit_all(&self, graphs: &[ParsedGraph]) -> Result<Permit, PermitError> {
+        self.scorer.permit(graphs.iter().map(|graph| self.cost(&graph.graph)).fold(0, u64::saturating_add))
+    }
+
+    /// Estimated multiply-adds of judging `graph`.
+    fn cost(&self, graph: &Graph) -> u64 {
+        let (nodes, edges) = (graph.node_count(), graph.edge_count());
+        let costs = self.panel.detectors.iter().map(|one| detector::cost(one.kind, nodes, edges, &self.options.score));
+        costs.fold(0, u64::saturating_add)
+    }
+
+    /// Judges graphs, with room for all of them in `permit`.
+    ///
+    /// # Errors
+    /// When the scorer fails, and 422 when an alpha that was asked for turns out to be out of reach.
+    pub(super) async fn judge(
+        &self,
+        permit: Permit,
+        parsed: Vec<ParsedGraph>,
+    ) -> Result<(Vec<ScoreResponse>, Timing), Problem> {
+        let (graphs, subjects): (Vec<Graph>, Vec<Subject>) = parsed.into_iter().map(Subject::part).unzip();
+        let (scored, timing) = self.scorer.score(permit, &self.panel.ids(), graphs, self.options.score).await?;
+        let answers = subjects.into_iter().zip(scored).map(|(subject, scored)| self.answer(subject, &scored));
+        Ok((answers.collect::<Result<_, _>>()?, timing))
+    }
+
+    fn answer(&self, subject: Subject, scored: &Scored) -> Result<ScoreResponse, Problem> {
+        let (verdict, no_verdict) = verdict(&scored.verdict, &self.options)?;
+        let explanation = ExplanationWire::of(scored, &subject);
+        let Subject { summary, warnings, .. } = subject;
+        let told = scored.scores.iter().flat_map(|(_, score)| &score.warnings).chain(&scored.verdict.warnings);
+        Ok(ScoreResponse {
+            family: self.panel.family.clone(),
+            graph: summary,
+            warnings: once_each(warnings.into_iter().chain(told.cloned()).chain(no_verdict)),
+            scores: scored.scores.iter().map(|(id, score)| KindScore::new(*id, score)).collect(),
+            verdict,
+            explanation,
+        })
+    }
+}
+
+/// The verdict at the level asked for, with a warning when the default level is out of reach.
+fn verdict(verdict: &Verdict, options: &Checked) -> Result<(VerdictWire, Option<String>), Problem> {
+    if let Alpha::Asked(alpha) = options.alpha {
+        refuse_unreachable(alpha, verdict.calibration_size, options.place)?;
+    }
+    let alpha = options.alpha.value();
+    let reachable = alpha >= verdict.min_p;
+    let warning = || format!("no verdict: {}", shortage(alpha, verdict.calibration_size));
+    let wire = VerdictWire {
+        anomalous: reachable.then_some(verdict.p_value <= alpha),
+        nonconformity: verdict.nonconformity,
+        p_value: verdict.p_value,
+        alpha,
+        min_p: verdict.min_p,
+        calibration_size: verdict.calibration_size,
+        p_size: verdict.p_size,
+        p_structure: verdict.p_structure,
+    };
+    Ok((wire, (!reachable).then(warning)))
+}
+
+/// Two detectors often have the same thing to say of a graph.
+fn once_each(warnings: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    warnings.filter(|warning| seen.insert(warning.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detector::ScoreOptions;
+    use crate::http::score::options::Place;
+    use crate::stats::conformal::min_p;
+
+    fn asked(alpha: Alpha) -> Checked {
+        Checked { score: ScoreOptions::default(), alpha, kinds: None, place: Place::Body }
+    }
+
+    fn judged(p_value: f64, calibration_size: usize) -> Verdict {
+        let min_p = min_p(calibration_size);
+        let (p_size, p_structure) = (p_value, p_value);
+        Verdict { nonconformity: 1.5, p_value, p_size, p_structure, min_p, calibration_size, warnings: Vec::new() }
+    }
+
+    #[test]
+    fn a_graph_is_anomalous_from_alpha_down() {
+        for (p_value, anomalous) in [(0.05, true), (0.01, true), (0.051, false), (1.0, false)] {
+            let (wire, warning) = verdict(&judged(p_value, 99), &asked(Alpha::Default)).unwrap();
+            assert_eq!(wire.anomalous, Some(anomalous), "{p_value}");
+            assert_eq!((wire.alpha, warning), (0.05, None));
+        }
+    }
+
+    #[test]
+    fn a_default_out_of_reach_gives_no_verdict_but_says_what_it_takes() {
+        let (wire, warning) = verdict(&judged(0.125, 7), &asked(Alpha::Default)).unwrap();
+        assert_eq!(wire.anomalous, None);
+        assert!(warning.unwrap().contains("12 more than the 7"), "19 calibration graphs are needed");
+    }
+
+    #[test]
+    fn an_alpha_that_was_asked_for_is_refused_out_of_reach_and_taken_at_its_edge() {
+        let problem = verdict(&judged(0.125, 7), &asked(Alpha::Asked(0.1))).unwrap_err();
+        assert_eq!(problem.status.as_u16(), 422);
+        assert_eq!(problem.errors[0].pointer, "/options/alpha");
+        let (wire, _) = verdict(&judged(0.125, 7), &asked(Alpha::Asked(0.125))).unwrap();
+        assert_eq!(wire.anomalous, Some(true));
+    }
+
+    #[test]
+    fn a_warning_is_given_once_in_the_order_of_the_first() {
+        let given = ["b", "a", "b", "c", "a"].map(str::to_owned);
+        assert_eq!(once_each(given.into_iter()), ["b", "a", "c"]);
+    }
+}

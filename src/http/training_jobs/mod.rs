@@ -1,0 +1,178 @@
+//! Training jobs: `/v1/admin/training-jobs`.
+
+mod events;
+mod wire;
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::wire::{NewTrainingJob, TrainingJob};
+use super::AppState;
+use super::error::Problem;
+use super::extract::{Json, Path};
+use super::page::{List, PageQuery, Pagination};
+use crate::graph::split::SplitCounts;
+use crate::id::{FamilyId, JobId};
+use crate::store::{Idempotency, NewJob, StoreError};
+
+/// Jobs that may wait at once. A queue of trainings this long is a mistake in somebody's loop.
+const MAX_QUEUED: u64 = 100;
+/// A training takes minutes; there will be room after about one.
+const RETRY_QUEUE: Duration = Duration::from_secs(60);
+/// How soon it is worth looking at a new job.
+const RETRY_LOOK: &str = "1";
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_training_jobs, create_training_job))
+        .routes(routes!(get_training_job))
+        .routes(routes!(events::get_training_job_events))
+        .routes(routes!(cancel_training_job))
+        .routes(routes!(retry_training_job))
+        .layer(Extension(events::Streams::new(events::MAX_STREAMS)))
+}
+
+/// Train a detector
+///
+/// Queues a job; jobs run one after the other, each in a process of its own, and survive restarts. The detector becomes
+/// the family's active one of its kind when the job succeeds. With an `Idempotency-Key`, sending the same request again
+/// gives the job that the first one made.
+#[utoipa::path(post, path = "/v1/admin/training-jobs", tag = "training-jobs", operation_id = "create_training_job",
+    security(("key" = ["admin"])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters of your choice, one value for each job you mean.")),
+    request_body = NewTrainingJob,
+    responses(
+        (status = 202, description = "It is queued.", body = TrainingJob, headers(
+            ("Location" = String, description = "Its path."),
+            ("Retry-After" = u64, description = "How soon it is worth looking, in seconds."),
+        )),
+        (status = 400, description = "The body is not JSON, or the key is not one."),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not `application/json`."),
+        (status = 422, description = "An unknown kind; hyper-parameters that can't be used; a device that this service hasn't; a family that isn't there or has no graphs; or an `Idempotency-Key` that came with another request before."),
+        (status = 429, description = "Too many jobs wait. `Retry-After` says when to come back."),
+    ))]
+async fn create_training_job(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Json(body): Json<NewTrainingJob>,
+) -> Result<Response, Problem> {
+    let spec = body.spec()?;
+    let idempotency = idempotency(&headers, &body)?;
+    let family = trainable_family(&state, &body.family).await?;
+    expect_room(&state).await?;
+    let job = match state.store.enqueue_job(NewJob { family, spec, idempotency }).await {
+        // The only conflict there can be: the key was used for another request.
+        Err(StoreError::Conflict { what }) => return Err(Problem::unprocessable(what)),
+        queued => queued?,
+    };
+    state.worker.wake();
+    let headers = [(header::LOCATION, location(job.id)), (header::RETRY_AFTER, RETRY_LOOK.to_owned())];
+    Ok((StatusCode::ACCEPTED, headers, axum::Json(TrainingJob::from(job))).into_response())
+}
+
+fn location(id: JobId) -> String {
+    format!("/v1/admin/training-jobs/{id}")
+}
+
+fn idempotency(headers: &HeaderMap, body: &NewTrainingJob) -> Result<Option<Idempotency>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()));
+    let key = key.ok_or_else(|| {
+        Problem::bad_request(format!("Idempotency-Key: send 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"))
+    })?;
+    let request_sha256 = body.sha256().map_err(|error| Problem::internal(&error))?;
+    Ok(Some(Idempotency { key: key.to_owned(), request_sha256 }))
+}
+
+/// # Errors
+/// 422 when the family isn't there or is empty: it is the body that names it, so the path is right.
+async fn trainable_family(state: &AppState, name: &str) -> Result<FamilyId, Problem> {
+    let overview = match state.store.family_overview(name).await {
+        Err(StoreError::NotFound { what }) => {
+            return Err(Problem::invalid_at("/family", format!("there is no {what}")));
+        }
+        found => found?,
+    };
+    if overview.splits == SplitCounts::default() {
+        return Err(Problem::invalid_at("/family", format!("family `{name}` has no graphs to train on")));
+    }
+    Ok(overview.family.id)
+}
+
+/// # Errors
+/// 429 when the queue is full. Two requests at once may overfill it by one, which does no harm.
+async fn expect_room(state: &AppState) -> Result<(), Problem> {
+    if state.store.count_queued_jobs().await? >= MAX_QUEUED {
+        return Err(Problem::too_many_requests(format!("{MAX_QUEUED} training jobs wait already"), RETRY_QUEUE));
+    }
+    Ok(())
+}
+
+/// List the training jobs
+///
+/// The newest first.
+#[utoipa::path(get, path = "/v1/admin/training-jobs", tag = "training-jobs", operation_id = "list_training_jobs",
+    security(("key" = ["admin"])), params(PageQuery),
+    responses(
+        (status = 200, description = "A page of jobs.", body = List<TrainingJob>),
+        (status = 400, description = "No such page."),
+    ))]
+async fn list_training_jobs(State(state): State<AppState>, Pagination(page): Pagination) -> Result<Response, Problem> {
+    let jobs = state.store.list_jobs(&page).await?;
+    Ok(axum::Json(List::new(jobs, TrainingJob::from)).into_response())
+}
+
+/// Get a training job
+#[utoipa::path(get, path = "/v1/admin/training-jobs/{id}", tag = "training-jobs", operation_id = "get_training_job",
+    security(("key" = ["admin"])), params(("id" = uuid::Uuid, Path, description = "Its id.")),
+    responses(
+        (status = 200, description = "The job.", body = TrainingJob),
+        (status = 404, description = "There is none of this id."),
+    ))]
+async fn get_training_job(State(state): State<AppState>, Path(id): Path<JobId>) -> Result<Response, Problem> {
+    let job = state.store.find_job(id).await?;
+    Ok(axum::Json(TrainingJob::from(job)).into_response())
+}
+
+/// Cancel a training job
+///
+/// A queued one never runs; a running one is stopped within a second or two, and its checkpoint stays. Cancelling again
+/// changes nothing.
+#[utoipa::path(post, path = "/v1/admin/training-jobs/{id}/cancel", tag = "training-jobs",
+    operation_id = "cancel_training_job", security(("key" = ["admin"])),
+    params(("id" = uuid::Uuid, Path, description = "Its id.")),
+    responses(
+        (status = 200, description = "It is cancelled.", body = TrainingJob),
+        (status = 404, description = "There is none of this id."),
+        (status = 409, description = "It has succeeded or failed already."),
+    ))]
+async fn cancel_training_job(State(state): State<AppState>, Path(id): Path<JobId>) -> Result<Response, Problem> {
+    let job = state.store.cancel_job(id).await?;
+    state.worker.cancel(id);
+    Ok(axum::Json(TrainingJob::from(job)).into_response())
+}
+
+/// Run a training job again
+///
+/// One that failed or was cancelled goes back to the queue, and on from its checkpoint where it has one.
+#[utoipa::path(post, path = "/v1/admin/training-jobs/{id}/retry", tag = "training-jobs",
+    operation_id = "retry_training_job", security(("key" = ["admin"])),
+    params(("id" = uuid::Uuid, Path, description = "Its id.")),
+    responses(
+        (status = 202, description = "It is queued.", body = TrainingJob),
+        (status = 404, description = "There is none of this id."),
+        (status = 409, description = "It is queued or running, or has succeeded."),
+    ))]
+async fn retry_training_job(State(state): State<AppState>, Path(id): Path<JobId>) -> Result<Response, Problem> {
+    let job = state.store.retry_job(id).await?;
+    state.worker.wake();
+    Ok((StatusCode::ACCEPTED, axum::Json(TrainingJob::from(job))).into_response())
+}
