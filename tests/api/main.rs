@@ -15,6 +15,7 @@ mod architecture;
 mod auth;
 mod contract;
 mod datasets;
+mod detection;
 mod detectors;
 mod distributions;
 mod errors;
