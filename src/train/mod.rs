@@ -142,8 +142,10 @@ pub fn fit(
     }
     let Hyperparameters::Masked(masked) = &spec.hyperparameters;
     let epochs = masked.epochs * folds.len() as u64;
+    let last = state.curve.last();
+    let (loss, validation_loss) = (last.map(|point| point.loss), last.map(|point| point.validation_loss));
     let mut report = |phase: &str| {
-        observer.progress(&Progress { phase: phase.to_owned(), epoch: epochs, epochs, ..Progress::default() });
+        observer.progress(&Progress { phase: phase.to_owned(), epoch: epochs, epochs, loss, validation_loss });
         if observer.should_stop() { Err(TrainError::Stopped) } else { Ok(()) }
     };
     report("calibrating")?;
