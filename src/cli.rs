@@ -1,4 +1,5 @@
 //! The command line as it can be typed.
+#![expect(clippy::doc_markdown, reason = "most of these comments are help texts, printed as they are")]
 
 use std::path::PathBuf;
 

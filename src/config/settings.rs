@@ -1,4 +1,5 @@
 //! What can be typed: each setting with its default, its unit and its range.
+#![expect(clippy::doc_markdown, reason = "most of these comments are help texts, printed as they are")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -87,6 +87,9 @@ impl Drop for Pool {
     }
 }
 
+/// Work with its next unit.
+type Entry = (Arc<dyn Work>, usize);
+
 #[derive(Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
@@ -95,17 +98,12 @@ struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    /// Work with its next unit.
-    work: VecDeque<(Arc<dyn Work>, usize)>,
+    work: VecDeque<Entry>,
     closed: bool,
 }
 
 impl Queue {
-    fn push(
-        &self,
-        work: Arc<dyn Work>,
-        place: fn(&mut VecDeque<(Arc<dyn Work>, usize)>, (Arc<dyn Work>, usize)),
-    ) -> Result<(), Arc<dyn Work>> {
+    fn push(&self, work: Arc<dyn Work>, place: fn(&mut VecDeque<Entry>, Entry)) -> Result<(), Arc<dyn Work>> {
         let mut waiting = lock(&self.waiting);
         if waiting.closed {
             return Err(work);
@@ -122,7 +120,7 @@ impl Queue {
     }
 
     /// The next unit of wanted work; `None` when the queue is closed and empty.
-    fn take(&self) -> Option<(Arc<dyn Work>, usize)> {
+    fn take(&self) -> Option<Entry> {
         let mut waiting = lock(&self.waiting);
         loop {
             while let Some((work, unit)) = waiting.work.pop_front() {
