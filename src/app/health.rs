@@ -17,11 +17,13 @@ pub fn check(listen: SocketAddr) -> ExitCode {
     }
 }
 
-fn is_ready(address: SocketAddr) -> std::io::Result<bool> {
+pub(super) fn is_ready(address: SocketAddr) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
-    write!(stream, "GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    // In one piece: `write!` would send each part of the format as a packet.
+    let request = format!("GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut status_line = [0; 12];
     stream.read_exact(&mut status_line)?;
     Ok(status_line == *b"HTTP/1.1 200")

@@ -215,3 +215,6 @@ async fn keep_up(metrics: PrometheusHandle, store: Store) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,7 +124,7 @@ impl Member {
         let mut numbers = |name: &str| take_numbers(tensors, &format!("{prefix}.{name}"));
         let mut density = |part: &str| -> Result<OneClass, DecodeError> {
             let mut array = |index: usize| numbers(&format!("{part}.{}", DENSITY_ARRAYS[index]));
-            OneClass::from_arrays([array(0)?, array(1)?, array(2)?, array(3)?])
+            OneClass::from_arrays([array(0)?, array(1)?, array(2)?])
                 .ok_or_else(|| DecodeError::Mismatch(format!("{prefix}.{part} is incomplete")))
         };
         let (size, statistics, profile) = (density("size")?, density("statistics")?, density("profile")?);
@@ -137,7 +137,7 @@ impl Member {
     }
 }
 
-const DENSITY_ARRAYS: [&str; 4] = ["mean", "transform", "points", "reference"];
+const DENSITY_ARRAYS: [&str; 3] = ["units", "points", "reference"];
 
 fn take(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Result<Tensor, DecodeError> {
     tensors.remove(name).ok_or_else(|| DecodeError::Mismatch(format!("{name} is missing")))

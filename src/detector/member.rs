@@ -3,7 +3,7 @@
 use super::Tail;
 use crate::graph::Graph;
 use crate::model::{Model, Observation, Vocabulary};
-use crate::stats::density::{OneClass, Regression};
+use crate::stats::density::{OneClass, Regression, deviations};
 
 /// The nonconformities of one graph under one member. All are surprises in nats, or in units of one: comparable between
 /// parts and between detectors.
@@ -11,7 +11,7 @@ use crate::stats::density::{OneClass, Regression};
 pub struct FoldScore {
     /// Two-sided: the larger of size and structure.
     pub nonconformity: f64,
-    /// Surprise at (ln n, ln m).
+    /// Surprise at ln n and ln((1 + m)/n).
     pub size: f64,
     /// The larger surprise at the model's statistics and at the profile, what size explains taken out of both.
     pub structure: f64,
@@ -37,8 +37,8 @@ const SIZE_SPREAD: f64 = 0.01;
 /// The smallest deviation of a statistic that counts; statistics are logits.
 const STATISTIC_SPREAD: f64 = 0.05;
 
-/// The smallest deviation of a profile's coordinate that counts; coordinates are roots of shares.
-const PROFILE_SPREAD: f64 = 0.1;
+/// The unit of a profile's coordinates, which are shares: one for all, so that no rare degree or label outweighs the rest.
+const PROFILE_UNIT: f64 = 0.05;
 
 /// The degrees at which the bins of a profile begin: one a degree while that tells graphs apart, then doubling.
 const DEGREE_BINS: [usize; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24, 32, 64];
@@ -81,9 +81,9 @@ impl Member {
         let variance =
             observed.iter().map(|(_, observation)| (observation.unlikeliness - mean).powi(2)).sum::<f64>() / n;
         Self {
-            size: OneClass::fit(&sizes, &[SIZE_SPREAD; 2]),
-            statistics: OneClass::fit(&statistics, &vec![STATISTIC_SPREAD; count]),
-            profile: OneClass::fit(&profiles, &vec![PROFILE_SPREAD; profiles[0].len()]),
+            size: OneClass::fit(&sizes, deviations(&sizes, SIZE_SPREAD)),
+            statistics: OneClass::fit(&statistics, deviations(&statistics, STATISTIC_SPREAD)),
+            profile: OneClass::fit(&profiles, vec![PROFILE_UNIT; profiles[0].len()]),
             unlikeliness: [mean, variance.sqrt().max(STATISTIC_SPREAD)],
             regression,
             model,
@@ -123,8 +123,7 @@ fn traits(model: &Model, graph: &Graph, observation: &Observation) -> Vec<f64> {
     traits
 }
 
-/// The distribution of degrees, and of node labels where the model knows some, as roots of shares: their distance is
-/// Hellinger's.
+/// The distribution of degrees, and of node labels where the model knows some, as shares of the nodes.
 ///
 /// A model's statistics are averages over pairs, blind to much that a histogram of degrees shows; a verdict should never
 /// be worse than such a floor.
@@ -139,10 +138,11 @@ fn profile(graph: &Graph, vocabulary: &Vocabulary) -> Vec<f64> {
             counts[DEGREE_BINS.len() + vocabulary.index(label)] += 1.0;
         }
     }
-    counts.iter().map(|count| (count / graph.node_count() as f64).sqrt()).collect()
+    counts.iter().map(|count| count / graph.node_count() as f64).collect()
 }
 
-/// ln n and ln(1 + m), for m may be 0.
+/// ln n and ln((1 + m)/n), for m may be 0: size, and density given size.
 fn size_vector(graph: &Graph) -> Vec<f64> {
-    vec![(graph.node_count() as f64).ln(), (graph.edge_count() as f64).ln_1p()]
+    let (n, m) = (graph.node_count() as f64, graph.edge_count() as f64);
+    vec![n.ln(), ((1.0 + m) / n).ln()]
 }

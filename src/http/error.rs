@@ -30,7 +30,7 @@ pub struct Problem {
     /// Whole seconds for `Retry-After`.
     pub retry_after: Option<u64>,
     /// What went wrong inside, for the log alone.
-    cause: Option<String>,
+    cause: Option<Box<str>>,
 }
 
 impl Problem {
@@ -149,7 +149,7 @@ impl Problem {
             "Internal error",
             "the service failed; the log says why under this request's id",
         );
-        Self { cause: Some(cause.into()), ..problem }
+        Self { cause: Some(cause.into().into_boxed_str()), ..problem }
     }
 
     /// 503: starting or stopping.

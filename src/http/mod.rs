@@ -78,7 +78,6 @@ pub struct AppState {
 }
 
 /// The whole service. Each resource's router carries its own documentation; the layers are listed from the outside in.
-#[must_use]
 pub fn router(state: AppState) -> axum::Router {
     let (routes, document) = documented_routes().split_for_parts();
     let document = docs::complete(document);
@@ -138,6 +137,7 @@ fn compressible() -> impl Predicate {
     DefaultPredicate::new().and(NotForContentType::const_new(limits::NDJSON))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 fn answer_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     Problem::internal_because(format!("a handler panicked: {}", message.unwrap_or("no message"))).into_response()

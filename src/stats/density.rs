@@ -1,69 +1,63 @@
 //! One-class densities: how far a vector of statistics lies from those of the normal class.
 
-use nalgebra::{DMatrix, DVector, SymmetricEigen};
+use nalgebra::DMatrix;
 
 /// Neighbours whose mean distance is taken.
 const NEIGHBOURS: usize = 5;
 
-/// How far the covariance is drawn towards a sphere before whitening, so that directions without variance in the sample
-/// don't explode.
-const SHRINKAGE: f64 = 0.1;
-
-/// The smallest difference of whitened distances that counts, where the normals hardly differ.
+/// The smallest difference of scaled distances that counts, where the normals hardly differ.
 const SMALLEST_STEP: f64 = 0.1;
 
-/// The distance of a point to its nearest neighbours among normal ones, in whitened coordinates, told as a surprise.
+/// The distance of a point to its nearest neighbours among normal ones, each coordinate in its own unit, told as a
+/// surprise.
 ///
-/// Two-sided by nature: what matters is how few normals lie near, not on which side of them.
+/// Two-sided by nature: what matters is how few normals lie near, not on which side of them. Coordinates are scaled but
+/// not decorrelated: with a hundred normals whitening amplifies directions of noise until they drown the rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OneClass {
-    mean: Vec<f64>,
-    /// `[d, d]`, row-major: whitens a centred point.
-    transform: Vec<f64>,
-    /// `[n, d]`: the whitened normals.
+    /// `[d]`: the unit of each coordinate.
+    units: Vec<f64>,
+    /// `[n, d]`: the normals, in those units.
     points: Vec<f64>,
     /// Ascending: each normal's own distance to the others.
     reference: Vec<f64>,
 }
 
-/// A density as plain numbers, for keeping: mean `[d]`, transform `[d, d]`, points `[n, d]`, reference `[n]`.
-pub type DensityArrays = [Vec<f64>; 4];
+/// A density as plain numbers, for keeping: units `[d]`, points `[n, d]`, reference `[n]`.
+pub type DensityArrays = [Vec<f64>; 3];
+
+/// The standard deviation of each coordinate of `points`, at least `smallest`: a coordinate that never varies among the
+/// normals is measured in units of that, not of zero.
+#[must_use]
+pub fn deviations(points: &[Vec<f64>], smallest: f64) -> Vec<f64> {
+    let n = points.len().max(1) as f64;
+    let d = points.first().map_or(0, Vec::len);
+    (0..d)
+        .map(|j| {
+            let mean = points.iter().map(|point| point[j]).sum::<f64>() / n;
+            let variance = points.iter().map(|point| (point[j] - mean).powi(2)).sum::<f64>() / n;
+            variance.sqrt().max(smallest)
+        })
+        .collect()
+}
 
 impl OneClass {
-    /// Fits a density to `points`, each of dimension `spread.len()`.
-    ///
-    /// `spread[i]` is the smallest deviation of coordinate i that counts: a coordinate that never varies among the
-    /// normals is measured in units of it, not of zero.
+    /// Fits a density to `points`, each of dimension `units.len()`.
     ///
     /// # Panics
     /// When there are no points: training checks that there are.
     #[must_use]
-    pub fn fit(points: &[Vec<f64>], spread: &[f64]) -> Self {
-        let (n, d) = (points.len(), spread.len());
-        assert!(n > 0, "a density needs points");
-        let x = DMatrix::from_fn(n, d, |i, j| points[i][j]);
-        let mean: Vec<f64> = (0..d).map(|j| x.column(j).mean()).collect();
-        let scale: Vec<f64> = (0..d).map(|j| x.column(j).variance().sqrt().max(spread[j])).collect();
-        let standard = DMatrix::from_fn(n, d, |i, j| (x[(i, j)] - mean[j]) / scale[j]);
-        let covariance = standard.transpose() * &standard / n as f64;
-        let average = (covariance.trace() / d as f64).max(f64::EPSILON);
-        let shrunk = covariance * (1.0 - SHRINKAGE) + DMatrix::identity(d, d) * (SHRINKAGE * average.max(SHRINKAGE));
-        let eigen = SymmetricEigen::new(shrunk);
-        let roots = DMatrix::from_diagonal(&eigen.eigenvalues.map(|value| value.max(1e-12).sqrt().recip()));
-        let unscale = DMatrix::from_diagonal(&DVector::from_iterator(d, scale.iter().map(|s| s.recip())));
-        let transform = roots * eigen.eigenvectors.transpose() * unscale;
-        let mut density = Self {
-            mean,
-            transform: transform.transpose().iter().copied().collect(),
-            points: Vec::with_capacity(n * d),
-            reference: Vec::new(),
-        };
+    pub fn fit(points: &[Vec<f64>], units: Vec<f64>) -> Self {
+        assert!(!points.is_empty(), "a density needs points");
+        let d = units.len();
+        let mut density = Self { units, points: Vec::with_capacity(points.len() * d), reference: Vec::new() };
         for point in points {
-            let whitened = density.whiten(point);
-            density.points.extend(whitened);
+            let scaled = density.scale(point);
+            density.points.extend(scaled);
         }
-        let mut reference: Vec<f64> =
-            (0..n).map(|i| density.neighbour_distance(&density.points[i * d..(i + 1) * d], Some(i))).collect();
+        let mut reference: Vec<f64> = (0..points.len())
+            .map(|i| density.neighbour_distance(&density.points[i * d..(i + 1) * d], Some(i)))
+            .collect();
         reference.sort_unstable_by(f64::total_cmp);
         density.reference = reference;
         density
@@ -75,7 +69,7 @@ impl OneClass {
     /// lies farther out. Surprises of different densities are comparable.
     #[must_use]
     pub fn surprise(&self, point: &[f64]) -> f64 {
-        let distance = self.neighbour_distance(&self.whiten(point), None);
+        let distance = self.neighbour_distance(&self.scale(point), None);
         let n = self.reference.len();
         // −ln of the share of normals at least as far, when `nearer` of them are nearer.
         let surprise = |nearer: f64| ((n as f64 + 1.0) / (n as f64 + 1.0 - nearer)).ln();
@@ -95,20 +89,18 @@ impl OneClass {
         surprise(nearer as f64 - 1.0 + (distance - before) / (after - before))
     }
 
-    fn whiten(&self, point: &[f64]) -> Vec<f64> {
-        let d = self.mean.len();
-        let centred: Vec<f64> = point.iter().zip(&self.mean).map(|(x, mean)| x - mean).collect();
-        self.transform.chunks_exact(d).map(|row| row.iter().zip(&centred).map(|(t, x)| t * x).sum()).collect()
+    fn scale(&self, point: &[f64]) -> Vec<f64> {
+        point.iter().zip(&self.units).map(|(x, unit)| x / unit).collect()
     }
 
-    /// The mean distance of a whitened point to its nearest normals, but for the one `except`.
-    fn neighbour_distance(&self, whitened: &[f64], except: Option<usize>) -> f64 {
+    /// The mean distance of a scaled point to its nearest normals, but for the one `except`.
+    fn neighbour_distance(&self, scaled: &[f64], except: Option<usize>) -> f64 {
         let mut squares: Vec<f64> = self
             .points
-            .chunks_exact(self.mean.len())
+            .chunks_exact(self.units.len())
             .enumerate()
             .filter(|&(index, _)| Some(index) != except)
-            .map(|(_, other)| other.iter().zip(whitened).map(|(a, b)| (a - b) * (a - b)).sum())
+            .map(|(_, other)| other.iter().zip(scaled).map(|(a, b)| (a - b) * (a - b)).sum())
             .collect();
         let k = NEIGHBOURS.min(squares.len());
         if k == 0 {
@@ -121,15 +113,14 @@ impl OneClass {
 
     #[must_use]
     pub fn to_arrays(&self) -> DensityArrays {
-        [self.mean.clone(), self.transform.clone(), self.points.clone(), self.reference.clone()]
+        [self.units.clone(), self.points.clone(), self.reference.clone()]
     }
 
     /// The density that gave these arrays; `None` when their lengths don't fit each other.
     #[must_use]
-    pub fn from_arrays([mean, transform, points, reference]: DensityArrays) -> Option<Self> {
-        let (d, n) = (mean.len(), reference.len());
-        let fits = d > 0 && n > 0 && transform.len() == d * d && points.len() == n * d;
-        fits.then_some(Self { mean, transform, points, reference })
+    pub fn from_arrays([units, points, reference]: DensityArrays) -> Option<Self> {
+        let (d, n) = (units.len(), reference.len());
+        (d > 0 && n > 0 && points.len() == n * d).then_some(Self { units, points, reference })
     }
 }
 
@@ -196,7 +187,7 @@ impl Regression {
 mod tests {
     use rand::RngExt;
 
-    use super::{OneClass, Regression};
+    use super::{OneClass, Regression, deviations};
     use crate::nn::seed::stream;
 
     fn cloud(n: usize) -> Vec<Vec<f64>> {
@@ -204,16 +195,16 @@ mod tests {
         (0..n)
             .map(|_| {
                 let (a, b): (f64, f64) = (rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0));
-                vec![10.0 * a, 10.0 * a + 0.1 * b, 7.0]
+                vec![10.0 * a, b, 7.0]
             })
             .collect()
     }
 
     #[test]
     fn surprise_grows_away_from_the_normals_on_every_side() {
-        let density = OneClass::fit(&cloud(300), &[0.01; 3]);
+        let density = OneClass::fit(&cloud(300), deviations(&cloud(300), 0.01));
         let inside = density.surprise(&[0.0, 0.0, 7.0]);
-        for direction in [[1.0, 1.0, 0.0], [-1.0, -1.0, 0.0], [0.1, -0.1, 0.0], [0.0, 0.0, 0.05], [0.0, 0.0, -0.05]] {
+        for direction in [[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, -0.2, 0.1], [0.0, 0.0, 0.05]] {
             let mut last = inside;
             for reach in [15.0, 20.0, 30.0, 60.0] {
                 let point: Vec<f64> = [0.0, 0.0, 7.0].iter().zip(direction).map(|(x, d)| x + reach * d).collect();
@@ -226,23 +217,23 @@ mod tests {
 
     #[test]
     fn identical_normals_surprise_nobody_but_a_stranger() {
-        let density = OneClass::fit(&vec![vec![4.0, 4.0]; 50], &[0.01; 2]);
+        let density = OneClass::fit(&vec![vec![4.0, 4.0]; 50], vec![0.01; 2]);
         assert!(density.surprise(&[4.0, 4.1]) > 5.0 * density.surprise(&[4.0, 4.0]).max(1.0));
     }
 
     #[test]
     fn one_normal_is_enough() {
-        let density = OneClass::fit(&[vec![1.0]], &[0.1]);
+        let density = OneClass::fit(&[vec![1.0]], vec![0.1]);
         assert!(density.surprise(&[5.0]) > density.surprise(&[1.0]));
     }
 
     #[test]
     fn arrays_round_trip_and_are_checked() {
-        let density = OneClass::fit(&cloud(20), &[0.01; 3]);
+        let density = OneClass::fit(&cloud(20), vec![0.5; 3]);
         assert_eq!(OneClass::from_arrays(density.to_arrays()).as_ref(), Some(&density));
-        let [mean, transform, mut points, reference] = density.to_arrays();
+        let [units, mut points, reference] = density.to_arrays();
         points.pop();
-        assert_eq!(OneClass::from_arrays([mean, transform, points, reference]), None);
+        assert_eq!(OneClass::from_arrays([units, points, reference]), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) async fn commit(pool: &Pool, attempt: &Attempt<'_>, ending: Ending) {
 
 /// The worker died: another attempt, or after the last one the end of the job.
 pub(super) async fn died(pool: &Pool, attempt: &Attempt<'_>, detail: &str) {
-    let deaths = attempt.job.attempts;
+    let deaths = attempt.job.attempts.min(pool.config.max_attempts);
     let failure = JobFailure {
         code: "worker_died".to_owned(),
         detail: format!("The training died {deaths} times; the last time, {detail}."),

@@ -134,6 +134,10 @@ impl Pool {
         let attempt = Attempt { job: &job, number, detector, signals };
         info!(job.id = %job.id, job.attempt = number, family = job.family_name, kind = %job.spec.kind, "training");
         let conducted = AssertUnwindSafe(async {
+            if job.attempts > self.config.max_attempts {
+                // The last attempt took the whole service down with it, so nobody could count it then.
+                return commit::died(&self, &attempt, "the service died while it ran").await;
+            }
             let ending = attempt.conduct(&self).await;
             commit::commit(&self, &attempt, ending).await;
         });

@@ -156,6 +156,21 @@ async fn the_third_death_fails_the_job_and_says_how() {
 }
 
 #[tokio::test]
+async fn a_job_that_takes_the_service_down_is_not_tried_for_ever() {
+    let fixture = Fixture::with("echo x >> \"$data_dir/runs\"", |config| config.workers = 0).await;
+    let job = fixture.enqueue().await;
+    for _ in 0..3 {
+        fixture.store.claim_job(LONG).await.unwrap().unwrap();
+        // `kill -9`, and the next start.
+        assert_eq!(fixture.store.recover_jobs().await.unwrap(), 1);
+    }
+    let _pool = Fixture::start(&Config { workers: 1, ..fixture.config.clone() }, &fixture.store);
+    let job = fixture.until(job, is_final).await;
+    assert!(matches!(&job.state, JobState::Failed { failure, .. } if failure.code == "worker_died"), "{job:?}");
+    assert!(!fixture.data_dir.path().join("runs").exists(), "it was not run again");
+}
+
+#[tokio::test]
 async fn a_binary_that_is_not_there_is_a_death_too() {
     let fixture = Fixture::with("", |config| config.executable = "/nonexistent/graphkin".into()).await;
     let job = fixture.enqueue().await;

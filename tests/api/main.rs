@@ -1,9 +1,17 @@
 //! The one integration binary: the real server, over HTTP, on a free port and a data directory of its own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "helpers of tests fail tests, and say why"
+)]
+
 mod support;
 mod test_data;
 mod trained;
 
+mod architecture;
 mod auth;
 mod contract;
 mod datasets;

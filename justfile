@@ -1,0 +1,40 @@
+# The list of recipes.
+default:
+    @just --list --unsorted
+
+# The service, on http://127.0.0.1:8080.
+run *arguments:
+    cargo run --release -- serve {{arguments}}
+
+# Every test; the datasets are read from ../shared/data.
+test *arguments:
+    cargo test {{arguments}}
+
+# Lints, as errors.
+lint:
+    cargo clippy --all-targets -- -D warnings
+
+# Formats the source.
+fmt:
+    cargo fmt
+
+# What CI runs, exactly.
+ci:
+    .ci/run
+
+# Writes openapi.yaml anew from the source.
+openapi:
+    cargo run --quiet -- openapi > target/openapi.yaml
+    mv target/openapi.yaml openapi.yaml
+
+# Writes .sqlx anew: the queries of the source, checked against migrations/.
+sqlx:
+    .ci/sqlx-prepare
+
+# Makes the sample family and its detectors anew.
+models:
+    cargo run --release -- samples make --out models
+
+# Builds the image `graphkin`.
+docker:
+    docker compose --file docker/compose.yaml build
