@@ -11,6 +11,8 @@ use crate::trained::{create_layers, train};
 
 const SCORE: &str = "/v1/families/layers/score";
 const NDJSON: &str = "application/x-ndjson";
+/// A line that can be scored.
+const SMALL: &str = "{\"nodes\": 3, \"edges\": [[0, 1], [1, 2]]}\n";
 
 /// Graphs of many shapes, each with something special to read or to score.
 fn graphs() -> Vec<Value> {
@@ -53,7 +55,9 @@ async fn nothing_scores_before_a_training() {
     let problem = app.post_json(SCORE, &body).await.expect_problem(409, "conflict");
     assert!(problem["detail"].as_str().unwrap().contains("training-jobs"), "it says what to do: {problem}");
     app.post_json("/v1/families/nobody/score", &body).await.expect_problem(404, "not-found");
-    app.post_json("/v1/detectors/019a1b2c-3d4e-7f50-8a9b-0c1d2e3f4a5b/score", &body).await.expect_problem(404, "not-found");
+    app.post_json("/v1/detectors/019a1b2c-3d4e-7f50-8a9b-0c1d2e3f4a5b/score", &body)
+        .await
+        .expect_problem(404, "not-found");
 }
 
 #[tokio::test]
@@ -103,7 +107,8 @@ fn check_shape(graph: &Value, answer: &Value) {
     let edges = answer["graph"]["edges"].as_u64().unwrap();
     assert_eq!(edges, if untidy { 2 } else { graph["edges"].as_array().unwrap().len() as u64 });
 
-    let kinds: Vec<_> = answer["scores"].as_array().unwrap().iter().map(|score| score["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<_> =
+        answer["scores"].as_array().unwrap().iter().map(|score| score["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["full-mask", "full-edge-prediction"]);
     for score in answer["scores"].as_array().unwrap() {
         assert!(score["nonconformity"].is_f64(), "{score}");
@@ -241,25 +246,42 @@ async fn a_bad_line_costs_no_other() {
     assert_eq!((empty.status, empty.bytes.len()), (200, 0));
 }
 
+/// A stream to score that the test feeds line by line, and its answer as it comes.
+async fn open_stream(app: &App) -> (tokio::sync::mpsc::Sender<&'static str>, reqwest::Response) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let lines = stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|line: &str| (Ok::<_, std::io::Error>(line), receiver))
+    });
+    sender.send(SMALL).await.expect("room for a line");
+    let request = app.request(Method::POST, SCORE).header("content-type", NDJSON);
+    let response = request.body(reqwest::Body::wrap_stream(lines)).send().await;
+    (sender, response.expect("the head comes after the first line"))
+}
+
 #[tokio::test]
 async fn a_stream_is_answered_line_by_line() {
     let app = trained_app(&[], &["full-edge-prediction"]).await;
-    let (sender, receiver) = tokio::sync::mpsc::channel::<String>(1);
-    let body = reqwest::Body::wrap_stream(stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|line| (Ok::<_, std::io::Error>(line), receiver))
-    }));
-    let graph = "{\"nodes\": 3, \"edges\": [[0, 1], [1, 2]]}\n";
-    sender.send(graph.to_owned()).await.unwrap();
-    let request = app.request(Method::POST, SCORE).header("content-type", NDJSON).body(body);
-    let mut response = request.send().await.expect("the head comes after the first line");
+    let (sender, mut response) = open_stream(&app).await;
     for _ in 0..3 {
         let piece = tokio::time::timeout(Duration::from_secs(10), response.chunk()).await.expect("an answer at once");
         assert!(piece.unwrap().is_some_and(|piece| piece.ends_with(b"\n")));
-        sender.send(graph.to_owned()).await.unwrap();
+        sender.send(SMALL).await.unwrap();
     }
     drop(sender);
     assert!(response.chunk().await.unwrap().is_some(), "the last line's");
     assert!(response.chunk().await.unwrap().is_none(), "the end");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_open_when_the_service_stops_is_told_so() {
+    let app = trained_app(&[], &["full-edge-prediction"]).await;
+    let (_sender, response) = open_stream(&app).await;
+    app.ask_to_stop().await;
+    let text = tokio::time::timeout(Duration::from_secs(10), response.text()).await.expect("it ends by itself");
+    let told: Vec<Value> = text.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(told[0]["verdict"].is_object(), "what was let in is answered: {told:#?}");
+    assert_eq!((&told[1]["line"], &told[1]["error"]["status"]), (&json!(2), &json!(503)), "{told:#?}");
+    assert_eq!(told.len(), 2);
 }
 
 #[tokio::test]

@@ -95,6 +95,13 @@ impl App {
         Self::launch(place, settings, key).await
     }
 
+    /// Asks the process to stop in order (`SIGTERM`), and does not wait until it has.
+    pub(crate) async fn ask_to_stop(&self) {
+        let id = self.process.id().expect("a running process");
+        let asked = Command::new("kill").arg(id.to_string()).status().await.expect("kill runs");
+        assert!(asked.success());
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.place.path().join("data")
     }

@@ -11,13 +11,13 @@ use crate::support::App;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A synthetic family of small graphs: four layers of four nodes.
-pub async fn create_layers(app: &App, name: &str, count: usize) {
+pub(crate) async fn create_layers(app: &App, name: &str, count: usize) {
     let spec = json!({"synthetic": {"type": "1", "width": 4, "height": 4, "count": count, "seed": 1}});
     app.post_json(&format!("/v1/datasets?name={name}"), &spec).await.expect(201);
 }
 
 /// The cheapest training there is.
-pub fn quick_job(family: &str, kind: &str, seed: u64) -> Value {
+pub(crate) fn quick_job(family: &str, kind: &str, seed: u64) -> Value {
     let hyperparameters = json!({
         "hidden_dim": 8, "layers": 2, "epochs": 2, "steps_per_epoch": 4, "batch_size": 4, "edges_per_graph": 4, "samples": 10
     });
@@ -25,7 +25,7 @@ pub fn quick_job(family: &str, kind: &str, seed: u64) -> Value {
 }
 
 /// Trains a detector and waits for it; gives back its id.
-pub async fn train(app: &App, family: &str, kind: &str, seed: u64) -> String {
+pub(crate) async fn train(app: &App, family: &str, kind: &str, seed: u64) -> String {
     let job = app.post_json("/v1/admin/training-jobs", &quick_job(family, kind, seed)).await.expect(202);
     let job = wait_until(app, job["id"].as_str().unwrap(), is_final).await;
     assert_eq!(job["state"], "succeeded", "{job:#}");
@@ -33,7 +33,7 @@ pub async fn train(app: &App, family: &str, kind: &str, seed: u64) -> String {
 }
 
 /// Looks at a job until it is as wanted.
-pub async fn wait_until(app: &App, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn wait_until(app: &App, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let job = app.get(&format!("/v1/admin/training-jobs/{id}")).await.expect(200);
@@ -45,6 +45,6 @@ pub async fn wait_until(app: &App, id: &str, wanted: impl Fn(&Value) -> bool) ->
     }
 }
 
-pub fn is_final(job: &Value) -> bool {
+pub(crate) fn is_final(job: &Value) -> bool {
     matches!(job["state"].as_str(), Some("succeeded" | "failed" | "cancelled"))
 }

@@ -215,6 +215,16 @@ async fn a_stream_is_live_and_closes_when_the_job_ends() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_when_the_service_stops() {
+    let app = idle_app().await;
+    let job = enqueue(&app, 1).await;
+    let stream = app.request(Method::GET, &path(&job, "/events")).send().await.expect("a stream");
+    app.ask_to_stop().await;
+    let text = tokio::time::timeout(Duration::from_secs(10), stream.text()).await.expect("it ends by itself");
+    assert_eq!(names(&frames(&text.expect("a whole stream"))), ["queued"], "the job is not done");
+}
+
+#[tokio::test]
 async fn streams_are_bounded_and_give_their_room_back() {
     let app = idle_app().await;
     let job = enqueue(&app, 1).await;

@@ -210,7 +210,7 @@ pub(super) struct ExplanationWire {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(super) struct EdgeWire {
     /// Its ends: the sender's own node ids.
-    #[schema(value_type = Vec<Object>, min_items = 2, max_items = 2, example = json!([3, 7]))]
+    #[schema(value_type = Vec<Value>, min_items = 2, max_items = 2, example = json!([3, 7]))]
     pub(super) edge: [Value; 2],
     #[schema(example = 0.02)]
     pub(super) completion: f64,

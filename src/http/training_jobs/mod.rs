@@ -68,11 +68,7 @@ async fn create_training_job(
     let idempotency = idempotency(&headers, &body)?;
     let family = trainable_family(&state, &body.family).await?;
     expect_room(&state).await?;
-    let job = match state.store.enqueue_job(NewJob { family, spec, idempotency }).await {
-        // The only conflict there can be: the key was used for another request.
-        Err(StoreError::Conflict { what }) => return Err(Problem::unprocessable(what)),
-        queued => queued?,
-    };
+    let job = state.store.enqueue_job(NewJob { family, spec, idempotency }).await.map_err(refused_job)?;
     state.worker.wake();
     let headers = [(header::LOCATION, location(job.id)), (header::RETRY_AFTER, RETRY_LOOK.to_owned())];
     Ok((StatusCode::ACCEPTED, headers, axum::Json(TrainingJob::from(job))).into_response())
@@ -93,18 +89,23 @@ fn idempotency(headers: &HeaderMap, body: &NewTrainingJob) -> Result<Option<Idem
 }
 
 /// # Errors
-/// 422 when the family isn't there or is empty: it is the body that names it, so the path is right.
+/// 422 when the family isn't there or is empty.
 async fn trainable_family(state: &AppState, name: &str) -> Result<FamilyId, Problem> {
-    let overview = match state.store.family_overview(name).await {
-        Err(StoreError::NotFound { what }) => {
-            return Err(Problem::invalid_at("/family", format!("there is no {what}")));
-        }
-        found => found?,
-    };
+    let overview = state.store.family_overview(name).await.map_err(refused_job)?;
     if overview.splits == SplitCounts::default() {
         return Err(Problem::invalid_at("/family", format!("family `{name}` has no graphs to train on")));
     }
     Ok(overview.family.id)
+}
+
+/// What the store says of a job that can't be made, as a fault of the body: it alone named the family (so the path is no
+/// 404), and the only conflict is an idempotency key that came with another body.
+fn refused_job(error: StoreError) -> Problem {
+    match error {
+        StoreError::NotFound { what } => Problem::invalid_at("/family", format!("there is no {what}")),
+        StoreError::Conflict { what } => Problem::unprocessable(what),
+        error => error.into(),
+    }
 }
 
 /// # Errors
