@@ -139,9 +139,9 @@ pub async fn make(out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Small: what ships must load at once and weigh little.
+/// Small: what ships must load at once and weigh little, and a test trains it again.
 fn sample_spec(kind: Kind) -> anyhow::Result<TrainingSpec> {
-    let hyperparameters = Hyperparameters::from_json(kind, Some(&json!({ "hidden_dim": 16 })))
+    let hyperparameters = Hyperparameters::from_json(kind, Some(&json!({ "hidden_dim": 16, "epochs": 8 })))
         .map_err(|errors| anyhow!("the sample's hyper-parameters: {errors:?}"))?;
     Ok(TrainingSpec { kind, hyperparameters, seed: 1, device: DeviceChoice::Cpu })
 }

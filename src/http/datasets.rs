@@ -21,7 +21,7 @@ use super::AppState;
 use super::blocking::blocking;
 use super::error::Problem;
 use super::extract::{Query, body_problem, content_type, from_json, read_body, unsupported};
-use super::families::FamilyName;
+use super::family_name::FamilyName;
 use super::limits::ZIP;
 use crate::graph::Graph;
 use crate::graph::format::Located;

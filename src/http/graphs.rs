@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::AppState;
 use super::error::Problem;
 use super::extract::{Path, content_type, read_body, unsupported};
-use super::families::FamilyName;
+use super::family_name::FamilyName;
 use super::graph_json::{CanonicalGraph, GraphJson};
 use super::intake::{AddedGraphs, Intake};
 use super::limits::NDJSON;

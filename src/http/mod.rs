@@ -11,6 +11,7 @@ mod detectors;
 mod distributions;
 mod docs;
 mod families;
+mod family_name;
 mod graph_json;
 mod graphs;
 mod health;

@@ -10,11 +10,11 @@ use super::folds::Fold;
 use super::{Observer, Progress, TrainError, TrainingSpec, Weights, vocabulary};
 use crate::detector::CurvePoint;
 use crate::graph::Graph;
+use crate::model::Hyperparameters;
 use crate::model::masked::batch::BatchBuilder;
 use crate::model::masked::network::MaskedNetwork;
-use crate::model::masked::sample::{EdgeSample, draw};
+use crate::model::masked::sample::draw;
 use crate::model::masked::{MaskedModel, Masking};
-use crate::model::{Hyperparameters, MaskedHyperparameters};
 use crate::nn::adam::{Adam, AdamConfig};
 use crate::nn::loss::binary_cross_entropy;
 use crate::nn::parameters::Parameters;
@@ -73,7 +73,7 @@ pub(super) fn train_fold(
             let mut rng = stream(seed, "samples", epoch * config.steps_per_epoch + step);
             for _ in 0..config.batch_size {
                 let graph = graphs.next_graph();
-                builder.push(graph, &draw_few(graph, config, &mut rng));
+                builder.push(graph, &draw(graph, config.edges_per_graph, &mut rng));
             }
             let loss = network.loss(&builder.finish(), DType::F32, device)?;
             adam.update(&parameters, &loss.backward()?)?;
@@ -119,11 +119,6 @@ fn hold_out<'a>(fold: &Fold<'a>, seed: u64) -> (Vec<&'a Graph>, Vec<&'a Graph>) 
     let count = (graphs.len() / VALIDATION_SHARE).min(VALIDATION_GRAPHS);
     let validation = graphs.split_off(graphs.len() - count);
     if validation.is_empty() { (graphs.clone(), graphs) } else { (graphs, validation) }
-}
-
-/// The training samples of a graph in one step.
-fn draw_few(graph: &Graph, config: &MaskedHyperparameters, rng: &mut impl Rng) -> Vec<EdgeSample> {
-    draw(graph, config.edges_per_graph, rng)
 }
 
 /// The mean loss over the validation graphs' samples, the same samples in every epoch, in nats.

@@ -71,12 +71,17 @@ async fn the_classes_of_aids_are_told_apart_both_ways() {
         train(&app, normal, "full-edge-prediction", 6).await;
         let held_out = score(&app, normal, &graphs(&app, normal, Some("test")).await, "").await;
         let strangers = score(&app, normal, &graphs(&app, other, None).await, "").await;
-        let auroc = auroc(&numbers(&held_out, "/verdict/nonconformity"), &numbers(&strangers, "/verdict/nonconformity"));
+        let auroc =
+            auroc(&numbers(&held_out, "/verdict/nonconformity"), &numbers(&strangers, "/verdict/nonconformity"));
         assert!(auroc >= 0.95, "{normal} against {other}: {auroc}");
         let calibrated = held_out[0]["verdict"]["calibration_size"].as_u64().unwrap() as usize;
         let accused = held_out.iter().filter(|answer| answer["verdict"]["anomalous"] == true).count();
         let (least, most) = false_positive_band(calibrated, held_out.len(), 0.05, 0.95);
-        assert!((least..=most).contains(&accused), "{normal}: {accused} of {} accused, {least} to {most}", held_out.len());
+        assert!(
+            (least..=most).contains(&accused),
+            "{normal}: {accused} of {} accused, {least} to {most}",
+            held_out.len()
+        );
         eprintln!("{normal} against {other}: AUROC {auroc:.4}, {accused} of {} accused", held_out.len());
     }
 }

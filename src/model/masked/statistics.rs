@@ -9,6 +9,7 @@ use super::sample::draw;
 use crate::graph::Graph;
 use crate::model::Observation;
 use crate::nn::seed::stream;
+use crate::stats::summary::quantile;
 
 /// The quantiles of the logits that are kept.
 const QUANTILES: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
@@ -55,10 +56,6 @@ fn summarise(logits: &[f32]) -> Vec<f64> {
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
     let mut summary = vec![mean, variance.sqrt()];
-    summary.extend(QUANTILES.map(|q| {
-        let place = q * (n - 1.0);
-        let (low, high) = (values[place.floor() as usize], values[place.ceil() as usize]);
-        low + (high - low) * place.fract()
-    }));
+    summary.extend(QUANTILES.map(|q| quantile(&values, q)));
     summary
 }
