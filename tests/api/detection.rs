@@ -111,6 +111,26 @@ async fn the_studys_synthetic_families_are_told_apart_by_both_kinds() {
     }
 }
 
+/// The hard pair: both have 60 nodes, 180 edges and cycles for layers; they differ in how the layers are joined.
+#[tokio::test]
+async fn type_2c_is_told_from_type_3_by_both_kinds() {
+    let app = App::with(&ROOM).await;
+    for (name, kind, count, seed) in [("two-c", "2c", 300, 1), ("three", "3", 60, 2)] {
+        let spec = json!({"type": kind, "width": 6, "height": 10, "count": count, "seed": seed});
+        app.post_json(&format!("/v1/datasets?name={name}"), &json!({"synthetic": spec})).await.expect(201);
+    }
+    for kind in KINDS {
+        train(&app, "two-c", kind, 4).await;
+        let query = format!("kinds={kind}");
+        let normal = score(&app, "two-c", &graphs(&app, "two-c", Some("test")).await, &query).await;
+        let anomalous = score(&app, "two-c", &graphs(&app, "three", None).await, &query).await;
+        let nonconformities = |answers: &[Value]| numbers(answers, "/verdict/nonconformity");
+        let auroc = auroc(&nonconformities(&normal), &nonconformities(&anomalous));
+        eprintln!("2c against 3, {kind}: AUROC {auroc:.4}");
+        assert!(auroc >= 0.95, "{kind}: {auroc}");
+    }
+}
+
 fn histogram(answer: &Value) -> Vec<f64> {
     let counts = answer["scores"][0]["completion"]["histogram"].as_array().unwrap();
     counts.iter().map(|count| count.as_f64().unwrap()).collect()
