@@ -89,6 +89,7 @@ impl App {
             scorer: scorer.clone(),
             worker: worker.clone(),
             stopping: stopping.clone(),
+            closing: closing.clone(),
             metrics,
         });
         let served = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
@@ -123,8 +124,8 @@ impl App {
         Ok(())
     }
 
-    /// Stops in order: unready → keep serving for the grace period → stop accepting → drain with a deadline, training
-    /// processes meanwhile checkpoint and end → close.
+    /// Stops in order: unready → keep serving for the grace period → stop accepting and end open streams → drain with a
+    /// deadline, training processes meanwhile checkpoint and end → close.
     pub async fn stop(mut self) {
         info!("stopping: unready from now on");
         self.stopping.cancel();

@@ -73,8 +73,10 @@ pub struct AppState {
     pub store: Store,
     pub scorer: Scorer,
     pub worker: WorkerPool,
-    /// Turned true when the service begins to stop: unready, event streams end.
+    /// Turned true when the service begins to stop: unready from then on.
     pub stopping: tokio_util::sync::CancellationToken,
+    /// Turned true after the grace period, when no more connections are accepted: open streams end.
+    pub closing: tokio_util::sync::CancellationToken,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 

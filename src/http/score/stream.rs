@@ -47,7 +47,7 @@ pub(super) async fn answer(state: &AppState, judge: Judge, request: Request) -> 
     let mut intake = Intake {
         lines: Lines::new(request.into_body(), state.config.max_line_bytes),
         limits: state.config.graph,
-        stopping: state.stopping.clone(),
+        closing: state.closing.clone(),
         judge: judge.clone(),
         number: 0,
         ended: false,
@@ -85,7 +85,7 @@ impl Entry {
 struct Intake {
     lines: Lines,
     limits: Limits,
-    stopping: CancellationToken,
+    closing: CancellationToken,
     judge: Judge,
     /// The last line read.
     number: u64,
@@ -130,7 +130,7 @@ impl Intake {
     async fn read(&mut self) -> Result<Option<Line>, Problem> {
         tokio::select! {
             biased;
-            () = self.stopping.cancelled() => {
+            () = self.closing.cancelled() => {
                 Err(Problem::unavailable("the service is stopping: from this line on nothing is answered"))
             }
             line = self.lines.next() => line,

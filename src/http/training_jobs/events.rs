@@ -163,7 +163,7 @@ impl Follower {
     }
 
     async fn stops_while_waiting(&self) -> bool {
-        tokio::time::timeout(POLL, self.state.stopping.cancelled()).await.is_ok()
+        tokio::time::timeout(POLL, self.state.closing.cancelled()).await.is_ok()
     }
 }
 
