@@ -313,8 +313,10 @@ fn completion(observations: &[Observation]) -> Completion {
     }
 }
 
-/// Estimated multiply-adds of scoring a graph of `nodes` and `edges`: the one estimate for limits, batching and
-/// admission. It takes the widest default network, for the detector itself may not be loaded yet.
+/// Estimated multiply-adds of scoring a graph of `nodes` and `edges`.
+///
+/// The one estimate for limits, batching and admission. It assumes the default network, for the detector itself may not
+/// be loaded yet.
 #[must_use]
 pub fn cost(kind: Kind, nodes: usize, edges: usize, options: &ScoreOptions) -> u64 {
     const HIDDEN: u64 = 32;
