@@ -65,8 +65,8 @@ impl OneClass {
 
     /// How surprising `point` is: −ln of the share of normals at least as far from their neighbours.
     ///
-    /// Interpolated between ranks, and beyond the farthest normal continued in a straight line, so that it ranks what
-    /// lies farther out. Surprises of different densities are comparable.
+    /// Interpolated between ranks, and continued beyond the farthest normal, so that it ranks what lies farther out.
+    /// Surprises of different densities are comparable.
     #[must_use]
     pub fn surprise(&self, point: &[f64]) -> f64 {
         let distance = self.neighbour_distance(&self.scale(point), None);
@@ -79,11 +79,12 @@ impl OneClass {
         }
         let before = self.reference[nearer - 1];
         let Some(&after) = self.reference.get(nearer) else {
-            // Go on at the pace at which surprise grows over the farthest quarter of the normals.
+            // Go on at the pace at which surprise grows over the farthest quarter of the normals, slowing down as the
+            // logarithm does: a tail of normals that thins out like a power, not one that ends.
             let quarter = n / 4;
             let grown = (surprise(n as f64) - surprise((n - quarter) as f64)).max(1.0);
             let step = (before - self.reference[n - 1 - quarter]).max(SMALLEST_STEP);
-            return surprise(n as f64) + (distance - before) / step * grown;
+            return surprise(n as f64) + grown * ((distance - before) / step).ln_1p();
         };
         // Ties count against surprise: exactly at `after`, only those strictly nearer are counted.
         surprise(nearer as f64 - 1.0 + (distance - before) / (after - before))
@@ -218,7 +219,8 @@ mod tests {
     #[test]
     fn identical_normals_surprise_nobody_but_a_stranger() {
         let density = OneClass::fit(&vec![vec![4.0, 4.0]; 50], vec![0.01; 2]);
-        assert!(density.surprise(&[4.0, 4.1]) > 5.0 * density.surprise(&[4.0, 4.0]).max(1.0));
+        assert_eq!(density.surprise(&[4.0, 4.0]), 0.0);
+        assert!(density.surprise(&[4.0, 4.1]) > 5.0);
     }
 
     #[test]
