@@ -11,7 +11,7 @@ use crate::trained::{create_layers, is_final, wait_until};
 /// Long enough to be killed in the middle, after a checkpoint.
 fn long_job() -> Value {
     let hyperparameters = json!({
-        "hidden_dim": 8, "layers": 2, "epochs": 400, "steps_per_epoch": 16, "batch_size": 4, "edges_per_graph": 4,
+        "hidden_dim": 8, "layers": 2, "epochs": 700, "steps_per_epoch": 16, "batch_size": 4, "edges_per_graph": 4,
         "samples": 10, "patience": 10000
     });
     json!({"family": "layers", "kind": "full-edge-prediction", "hyperparameters": hyperparameters, "seed": 3})
