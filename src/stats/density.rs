@@ -12,7 +12,7 @@ const SMALLEST_STEP: f64 = 0.1;
 /// surprise.
 ///
 /// Two-sided by nature: what matters is how few normals lie near, not on which side of them. Coordinates are scaled but
-/// not decorrelated: with a hundred normals whitening amplifies directions of noise until they drown the rest.
+/// not decorrelated: a covariance in twenty dimensions, of a hundred normals, would be mostly noise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OneClass {
     /// `[d]`: the unit of each coordinate.
