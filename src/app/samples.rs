@@ -1,7 +1,8 @@
 //! The sample family and its detectors, which ship inside the program: a graph can be scored at once.
 //!
 //! `models/<family>/family.json` says how its graphs are generated, `models/<family>/<kind>/` has the two files of a
-//! detector's artefact. `graphkin samples make` trains them again, to the same bytes.
+//! detector's artefact. `graphkin samples make` trains them again, on the same kind of processor
+//! to the same bytes.
 
 use std::path::Path;
 

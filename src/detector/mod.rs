@@ -60,6 +60,8 @@ pub struct Score {
     pub p_value: f64,
     pub p_size: f64,
     pub p_structure: f64,
+    /// The model's statistics, averaged over the members, as [`Manifest::statistics`] names them.
+    pub statistics: Vec<f64>,
     pub completion: Completion,
     pub explanation: Option<Explanation>,
     pub warnings: Vec<String>,
@@ -207,6 +209,7 @@ impl Detector {
             p_value: of(chosen),
             p_size: of(|score| score.size),
             p_structure: of(|score| score.structure),
+            statistics: statistics(&observations),
             completion: completion(&observations),
             explanation: options.explain.then(|| self.explain(graph)),
             warnings: self.warnings(graph, options),
@@ -222,19 +225,6 @@ impl Detector {
             .filter(|calibrated| folds.get(calibrated.fold).is_some_and(|score| part(&calibrated.score) >= part(score)))
             .count();
         conformal::p_from_count(extreme, self.calibration.len())
-    }
-
-    /// The model's statistics of a graph, averaged over the members, as [`Manifest::statistics`] names them.
-    #[must_use]
-    pub fn statistics(&self, graph: &Graph, seed: u64) -> Vec<f64> {
-        let mut averages = vec![0.0; self.manifest.statistics.len()];
-        for member in &self.members {
-            let observation = member.model().observe(graph, self.samples(), seed);
-            for (average, value) in averages.iter_mut().zip(observation.statistics) {
-                *average += value / self.members.len() as f64;
-            }
-        }
-        averages
     }
 
     /// Completions sampled of a graph unless the request says otherwise, the number calibrated with.
@@ -292,6 +282,17 @@ impl Detector {
         }
         warnings
     }
+}
+
+/// The statistics of a graph, averaged over the members.
+fn statistics(observations: &[Observation]) -> Vec<f64> {
+    let mut averages = vec![0.0; observations.first().map_or(0, |observation| observation.statistics.len())];
+    for observation in observations {
+        for (average, value) in averages.iter_mut().zip(&observation.statistics) {
+            *average += value / observations.len() as f64;
+        }
+    }
+    averages
 }
 
 /// The completion scores of a graph, averaged over the members sample by sample.

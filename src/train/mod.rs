@@ -214,19 +214,15 @@ fn distributions(detector: &Detector, data: &TrainingData) -> Vec<Distribution> 
     for (split, graphs) in
         [(Split::Train, &data.train), (Split::Calibration, &data.calibration), (Split::Test, &data.test)]
     {
-        let scores: Vec<(Score, Vec<f64>)> = graphs
-            .par_iter()
-            .map(|(_, graph)| {
-                (detector.score(graph, &ScoreOptions::default()), detector.statistics(graph, REFERENCE_SEED))
-            })
-            .collect();
+        let scores: Vec<Score> =
+            graphs.par_iter().map(|(_, graph)| detector.score(graph, &ScoreOptions::default())).collect();
         let mut push = |name: &str, values: Vec<f64>| columns.push((split, name.to_owned(), values));
-        push("nonconformity", scores.iter().map(|(score, _)| score.nonconformity).collect());
-        push("p_value", scores.iter().map(|(score, _)| score.p_value).collect());
-        push("completion_mean", scores.iter().filter_map(|(score, _)| score.completion.mean).collect());
-        push("completion", scores.iter().flat_map(|(score, _)| score.completion.values.iter().copied()).collect());
+        push("nonconformity", scores.iter().map(|score| score.nonconformity).collect());
+        push("p_value", scores.iter().map(|score| score.p_value).collect());
+        push("completion_mean", scores.iter().filter_map(|score| score.completion.mean).collect());
+        push("completion", scores.iter().flat_map(|score| score.completion.values.iter().copied()).collect());
         for (index, name) in detector.manifest().statistics.iter().enumerate() {
-            push(name, scores.iter().filter_map(|(_, statistics)| statistics.get(index).copied()).collect());
+            push(name, scores.iter().filter_map(|score| score.statistics.get(index).copied()).collect());
         }
     }
     // One range for all splits of a statistic, so that their histograms can be laid over one another.
