@@ -125,7 +125,7 @@ pub async fn make(out: &Path) -> anyhow::Result<()> {
     let directory = out.join(&family.name);
     write(&directory, FAMILY, &pretty(&family)?)?;
     let artifacts = Artifacts::local(scratch.path())?;
-    for kind in [Kind::FullMask, Kind::FullEdgePrediction] {
+    for kind in Kind::ALL {
         let spec = sample_spec(kind)?;
         let detector = with_training_stack(|| train::fit(&spec, &data, None, &mut Silent))?
             .map_err(|_| anyhow!("training {kind} panicked"))?
@@ -142,7 +142,11 @@ pub async fn make(out: &Path) -> anyhow::Result<()> {
 
 /// Small: what ships must load at once and weigh little, and a test trains it again.
 fn sample_spec(kind: Kind) -> anyhow::Result<TrainingSpec> {
-    let hyperparameters = Hyperparameters::from_json(kind, Some(&json!({ "hidden_dim": 16, "epochs": 8 })))
+    let given = match kind {
+        Kind::GraphRnn | Kind::Gran => json!({ "hidden_dim": 16, "epochs": 8, "steps_per_epoch": 16, "batch_size": 8 }),
+        Kind::FullMask | Kind::FullEdgePrediction => json!({ "hidden_dim": 16, "epochs": 8 }),
+    };
+    let hyperparameters = Hyperparameters::from_json(kind, Some(&given))
         .map_err(|errors| anyhow!("the sample's hyper-parameters: {errors:?}"))?;
     Ok(TrainingSpec { kind, hyperparameters, seed: 1, device: DeviceChoice::Cpu })
 }

@@ -1,6 +1,8 @@
 //! A detector: a trained model with its reference distributions, which turn statistics into a verdict.
 
 mod encoding;
+mod evidence;
+mod explanation;
 mod member;
 mod verdict;
 
@@ -8,13 +10,15 @@ use serde::{Deserialize, Serialize};
 
 pub use encoding::{DecodeError, FORMAT};
 pub(crate) use encoding::{metadata, serialise};
+pub use evidence::{Completion, Findings, Nll};
+pub use explanation::{EXPLAINED_EDGES, ExplainedEdge, Explanation, Unlikely};
 pub use member::{FoldScore, Member};
 pub use verdict::{Verdict, verdict};
 
 use crate::graph::Graph;
 use crate::graph::split::Split;
 use crate::id::GraphId;
-use crate::model::{Hyperparameters, Kind, Observation};
+use crate::model::{Cost, Hyperparameters, Kind, Mode, Model, Observation};
 use crate::stats::conformal;
 use crate::stats::histogram::Histogram;
 use crate::stats::summary::Summary;
@@ -35,21 +39,20 @@ pub struct ScoreOptions {
     pub tail: Tail,
     /// Completions sampled by the masked kinds; the detector's own number when `None`.
     pub samples: Option<usize>,
+    /// Orderings drawn by the likelihood kinds; the detector's own number when `None`.
+    pub orderings: Option<usize>,
     pub seed: u64,
     pub explain: bool,
 }
 
 impl Default for ScoreOptions {
     fn default() -> Self {
-        Self { tail: Tail::TwoSided, samples: None, seed: 0, explain: false }
+        Self { tail: Tail::TwoSided, samples: None, orderings: None, seed: 0, explain: false }
     }
 }
 
 /// The seed of every reference distribution, and the default of a request.
 pub const REFERENCE_SEED: u64 = 0;
-
-/// Edges that an explanation looks at, at most.
-pub const EXPLAINED_EDGES: usize = 2_000;
 
 /// What one detector says of one graph.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,43 +65,19 @@ pub struct Score {
     pub p_structure: f64,
     /// The model's statistics, averaged over the members, as [`Manifest::statistics`] names them.
     pub statistics: Vec<f64>,
-    pub completion: Completion,
+    pub findings: Findings,
     pub explanation: Option<Explanation>,
     pub warnings: Vec<String>,
     /// The nonconformities under each calibration fold, for combining detectors.
     pub folds: Vec<FoldScore>,
 }
 
-/// Completion scores (probabilities) of a graph's own edges.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Completion {
-    /// One for each sample.
-    pub values: Vec<f64>,
-    /// `None` for a graph without edges.
-    pub mean: Option<f64>,
-    /// 10 bins of [0, 1].
-    pub histogram: Histogram,
-}
-
-/// A graph's edges, the least likely first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Explanation {
-    pub edges: Vec<ExplainedEdge>,
-    /// Whether every edge was looked at, or only the first [`EXPLAINED_EDGES`].
-    pub complete: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ExplainedEdge {
-    pub edge: (u32, u32),
-    pub completion: f64,
-}
-
 /// What is stored of a statistic's distribution over a split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
     pub split: Split,
-    /// `nonconformity`, `p_value`, `completion`, `completion_mean`, and the model's own statistics by name.
+    /// `nonconformity`, `p_value`, `completion` and `completion_mean` of the masked kinds, and the model's own statistics by
+    /// name.
     pub statistic: String,
     pub summary: Summary,
     pub histogram_10: Histogram,
@@ -192,9 +171,15 @@ impl Detector {
     /// thread. The same input gives the same bits on CPU.
     #[must_use]
     pub fn score(&self, graph: &Graph, options: &ScoreOptions) -> Score {
-        let samples = options.samples.unwrap_or_else(|| self.samples());
-        let observations: Vec<Observation> =
-            self.members.iter().map(|member| member.model().observe(graph, samples, options.seed)).collect();
+        let draws = self.draws(options);
+        let (observations, explanation) = if options.explain {
+            let (observations, explanation) = self.observe_and_explain(graph, draws, options.seed);
+            (observations, Some(explanation))
+        } else {
+            let observe = |member: &Member| member.model().observe(graph, draws, options.seed);
+            (self.members.iter().map(observe).collect::<Vec<Observation>>(), None)
+        };
+        let findings = Findings::average(observations.iter().map(|observation| &observation.evidence));
         let folds: Vec<FoldScore> = self
             .members
             .iter()
@@ -210,9 +195,9 @@ impl Detector {
             p_size: of(|score| score.size),
             p_structure: of(|score| score.structure),
             statistics: statistics(&observations),
-            completion: completion(&observations),
-            explanation: options.explain.then(|| self.explain(graph)),
-            warnings: self.warnings(graph, options),
+            warnings: self.warnings(graph, &findings, options),
+            findings,
+            explanation,
             folds,
         }
     }
@@ -227,30 +212,54 @@ impl Detector {
         conformal::p_from_count(extreme, self.calibration.len())
     }
 
-    /// Completions sampled of a graph unless the request says otherwise, the number calibrated with.
-    #[must_use]
-    pub fn samples(&self) -> usize {
-        match &self.manifest.hyperparameters {
-            Hyperparameters::Masked(masked) => masked.samples,
-        }
+    /// Completions or orderings drawn of a graph.
+    fn draws(&self, options: &ScoreOptions) -> usize {
+        let asked = match self.manifest.hyperparameters {
+            Hyperparameters::Masked(_) => options.samples,
+            Hyperparameters::GraphRnn(_) | Hyperparameters::Gran(_) => options.orderings,
+        };
+        asked.unwrap_or_else(|| self.manifest.hyperparameters.draws())
     }
 
-    /// The completion of each edge, averaged over the members; nothing is sampled.
-    fn explain(&self, graph: &Graph) -> Explanation {
-        let edges: Vec<(u32, u32)> = graph.edges().take(EXPLAINED_EDGES).collect();
-        let mut totals = vec![0.0; edges.len()];
+    /// Estimated multiply-adds and bytes of scoring a graph of `nodes` and `edges`: the one estimate for limits, turns and
+    /// admission.
+    #[must_use]
+    pub fn cost(&self, nodes: usize, edges: usize, options: &ScoreOptions) -> Cost {
+        let mut cost = Cost::default();
         for member in &self.members {
-            for (total, completion) in totals.iter_mut().zip(member.model().edge_completions(graph, &edges)) {
-                *total += completion / self.members.len() as f64;
+            let looked_at = match member.model() {
+                Model::Masked(_) if options.explain => edges.min(EXPLAINED_EDGES),
+                _ => 0,
+            };
+            cost = cost.after(member.model().cost(nodes, edges, self.draws(options) + looked_at));
+        }
+        cost
+    }
+
+    fn observe_and_explain(&self, graph: &Graph, draws: usize, seed: u64) -> (Vec<Observation>, Explanation) {
+        let (mut observations, mut masked, mut surprises) = (Vec::new(), Vec::new(), Vec::new());
+        for member in &self.members {
+            match member.model() {
+                Model::Masked(model) => {
+                    observations.push(member.model().observe(graph, draws, seed));
+                    masked.push(model);
+                }
+                Model::Autoregressive(model) => {
+                    let (observation, surprised) = model.observe_and_explain(graph, draws, seed);
+                    observations.push(observation);
+                    surprises.push(surprised);
+                }
             }
         }
-        let mut edges: Vec<ExplainedEdge> =
-            edges.into_iter().zip(totals).map(|(edge, completion)| ExplainedEdge { edge, completion }).collect();
-        edges.sort_by(|a, b| a.completion.total_cmp(&b.completion).then(a.edge.cmp(&b.edge)));
-        Explanation { edges, complete: graph.edge_count() <= EXPLAINED_EDGES }
+        let explanation = if surprises.is_empty() {
+            explanation::of_completions(&masked, graph)
+        } else {
+            explanation::of_surprises(&surprises, graph)
+        };
+        (observations, explanation)
     }
 
-    fn warnings(&self, graph: &Graph, options: &ScoreOptions) -> Vec<String> {
+    fn warnings(&self, graph: &Graph, findings: &Findings, options: &ScoreOptions) -> Vec<String> {
         let mut warnings = Vec::new();
         let wants_labels = self.members.iter().any(|member| !member.model().vocabulary().node_labels.is_empty());
         match (wants_labels, graph.labels()) {
@@ -271,14 +280,46 @@ impl Detector {
         if graph.edge_count() == 0 {
             warnings.push("the graph has no edges: it is judged by its size alone".to_owned());
         }
-        if let Some(samples) = options.samples.filter(|&samples| samples != self.samples()) {
+        let (draws, calibrated) = (self.draws(options), self.manifest.hyperparameters.draws());
+        if draws != calibrated {
+            let what = if findings.nll().is_some() { "orderings" } else { "samples" };
             warnings.push(format!(
-                "scored with {samples} samples but calibrated with {}: the p-value is approximate",
-                self.samples()
+                "scored with {draws} {what} but calibrated with {calibrated}: the p-value is approximate"
             ));
         }
+        if let Some(nll) = findings.nll() {
+            warnings.extend(self.likelihood_warnings(nll));
+        }
         if options.explain && graph.edge_count() > EXPLAINED_EDGES {
-            warnings.push(format!("the explanation looks at the first {EXPLAINED_EDGES} edges"));
+            warnings.push(match findings {
+                Findings::Completion(_) => format!("the explanation looks at the first {EXPLAINED_EDGES} edges"),
+                Findings::Nll(_) => format!("the explanation names the {EXPLAINED_EDGES} least likely edges"),
+            });
+        }
+        warnings
+    }
+
+    /// What a likelihood doesn't reach, in words.
+    fn likelihood_warnings(&self, nll: &Nll) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let proper = match &self.manifest.hyperparameters {
+            Hyperparameters::GraphRnn(graph_rnn) => graph_rnn.mode == Mode::Proper,
+            Hyperparameters::Gran(gran) => gran.mode == Mode::Proper,
+            Hyperparameters::Masked(_) => return warnings,
+        };
+        let kind = self.kind();
+        if nll.far_edges > 0.0 {
+            let charged = if proper { "charged at the family's rate" } else { "lost, as in the original" };
+            warnings.push(format!(
+                "{kind}: {:.1} edges an ordering reach farther back than max_prev_node and are {charged}",
+                nll.far_edges
+            ));
+        }
+        if nll.lost_nodes > 0.0 {
+            warnings.push(format!(
+                "{kind}: {:.1} nodes an ordering are not modelled in mode faithful, which follows the original",
+                nll.lost_nodes
+            ));
         }
         warnings
     }
@@ -293,47 +334,4 @@ fn statistics(observations: &[Observation]) -> Vec<f64> {
         }
     }
     averages
-}
-
-/// The completion scores of a graph, averaged over the members sample by sample.
-fn completion(observations: &[Observation]) -> Completion {
-    let members = observations.len().max(1);
-    let pooled: Vec<f64> = if members == 1 {
-        observations.first().map(|observation| observation.completions.clone()).unwrap_or_default()
-    } else {
-        // Every member was asked of the same samples: average what they say of each.
-        let count = observations.iter().map(|observation| observation.completions.len()).min().unwrap_or(0);
-        (0..count)
-            .map(|i| observations.iter().map(|observation| observation.completions[i]).sum::<f64>() / members as f64)
-            .collect()
-    };
-    Completion {
-        mean: (!pooled.is_empty()).then(|| pooled.iter().sum::<f64>() / pooled.len() as f64),
-        histogram: Histogram::of(&pooled, 0.0, 1.0, 10),
-        values: pooled,
-    }
-}
-
-/// Estimated multiply-adds of scoring a graph of `nodes` and `edges`.
-///
-/// The one estimate for limits, batching and admission. It assumes the default network, for the detector itself may not
-/// be loaded yet.
-#[must_use]
-pub fn cost(kind: Kind, nodes: usize, edges: usize, options: &ScoreOptions) -> u64 {
-    const HIDDEN: u64 = 32;
-    const LAYERS: u64 = 3;
-    let (nodes, edges) = (nodes as u64, edges as u64);
-    let samples =
-        options.samples.unwrap_or(100) as u64 + if options.explain { edges.min(EXPLAINED_EDGES as u64) } else { 0 };
-    let whole_pass = LAYERS * (2 * nodes * HIDDEN * HIDDEN + 2 * edges * HIDDEN);
-    // A search for the path around the edge, two judgements, and for full-mask what the edge changes nearby.
-    let degree = 1 + 2 * edges / nodes.max(1);
-    let nearby = (2 + 2 * degree + degree * degree).min(nodes);
-    let per_sample = 2 * (nodes + edges)
-        + 6 * HIDDEN * HIDDEN
-        + match kind {
-            Kind::FullMask => LAYERS * nearby * (2 * HIDDEN * HIDDEN + degree * HIDDEN),
-            Kind::FullEdgePrediction => 0,
-        };
-    whole_pass.saturating_add(samples.saturating_mul(per_sample))
 }

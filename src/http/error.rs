@@ -277,7 +277,7 @@ impl From<PermitError> for Problem {
     fn from(error: PermitError) -> Self {
         match error {
             PermitError::Overloaded { retry_after } => Self::too_many_requests(error.to_string(), retry_after),
-            PermitError::TooCostly { .. } => Self::unprocessable(error.to_string()),
+            PermitError::TooCostly { .. } | PermitError::TooLarge { .. } => Self::unprocessable(error.to_string()),
             PermitError::Stopping => Self::unavailable(error.to_string()),
         }
     }
@@ -335,6 +335,7 @@ mod tests {
             (StoreError::BadCursor.into(), 400),
             (StoreError::Fenced.into(), 500),
             (PermitError::TooCostly { cost: 2, limit: 1 }.into(), 422),
+            (PermitError::TooLarge { bytes: 2, limit: 1 }.into(), 422),
             (PermitError::Stopping.into(), 503),
             (ScoreError::Unavailable(id, missing).into(), 500),
             (ScoreError::Failed.into(), 500),

@@ -4,7 +4,10 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::figures::FamilyFigures;
+use super::gran::GranHyperparameters;
+use super::graph_rnn::GraphRnnHyperparameters;
+use super::{Kind, Unresolved};
 use crate::nn::graph_convolution::Convolution;
 
 /// A hyper-parameter that can't be used: `name` is its key, or empty for the whole object.
@@ -19,6 +22,32 @@ pub struct HyperparameterError {
 #[serde(untagged)]
 pub enum Hyperparameters {
     Masked(MaskedHyperparameters),
+    GraphRnn(GraphRnnHyperparameters),
+    Gran(GranHyperparameters),
+}
+
+/// How a training run goes, whatever it trains.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    pub epochs: u64,
+    pub steps_per_epoch: u64,
+    pub batch_size: usize,
+    pub learning_rate: f64,
+    /// Steps after which the learning rate is multiplied by `gamma`.
+    pub milestones: Vec<u64>,
+    pub gamma: f64,
+    pub weight_decay: f64,
+    pub grad_clip: f64,
+    pub patience: u64,
+}
+
+impl Schedule {
+    /// The learning rate of a step, counted from 0.
+    #[must_use]
+    pub fn learning_rate(&self, step: u64) -> f64 {
+        let passed = self.milestones.iter().filter(|&&milestone| milestone <= step).count();
+        self.learning_rate * self.gamma.powf(passed as f64)
+    }
 }
 
 /// The masked kinds: a GNN over the graph, an MLP over pairs of its embeddings.
@@ -98,6 +127,67 @@ impl Hyperparameters {
         };
         match kind {
             Kind::FullMask | Kind::FullEdgePrediction => override_defaults(given).map(Self::Masked),
+            Kind::GraphRnn => override_defaults(given).map(Self::GraphRnn),
+            Kind::Gran => {
+                let gran: GranHyperparameters = override_defaults(given)?;
+                match (gran.stride, gran.block_size) {
+                    (Some(stride), Some(block_size)) if stride > block_size => {
+                        Err(vec![error("stride", "must be at most block_size, or nodes between blocks are never told")])
+                    }
+                    _ => Ok(Self::Gran(gran)),
+                }
+            }
+        }
+    }
+
+    /// Chooses what was left to the family by figures of its training graphs.
+    #[must_use]
+    pub fn resolve(&self, figures: &FamilyFigures) -> Self {
+        match self {
+            Self::Masked(_) => self.clone(),
+            Self::GraphRnn(graph_rnn) => Self::GraphRnn(graph_rnn.resolve(figures)),
+            Self::Gran(gran) => Self::Gran(gran.resolve(figures)),
+        }
+    }
+
+    /// # Errors
+    /// When something was left to the family and no family has been seen yet.
+    pub fn schedule(&self) -> Result<Schedule, Unresolved> {
+        Ok(match self {
+            Self::Masked(masked) => Schedule {
+                epochs: masked.epochs,
+                steps_per_epoch: masked.steps_per_epoch,
+                batch_size: masked.batch_size,
+                learning_rate: masked.learning_rate,
+                milestones: Vec::new(),
+                gamma: 1.0,
+                weight_decay: masked.weight_decay,
+                grad_clip: masked.grad_clip,
+                patience: masked.patience,
+            },
+            Self::GraphRnn(graph_rnn) => graph_rnn.schedule()?,
+            Self::Gran(gran) => gran.schedule()?,
+        })
+    }
+
+    /// Whether node labels are looked at, where the family has them.
+    #[must_use]
+    pub fn node_labels(&self) -> bool {
+        match self {
+            Self::Masked(masked) => masked.node_labels,
+            Self::GraphRnn(graph_rnn) => graph_rnn.node_labels,
+            Self::Gran(gran) => gran.node_labels,
+        }
+    }
+
+    /// What is drawn of a graph when it is scored, unless the request says otherwise, and what the reference
+    /// distributions were made with: completions of the masked kinds, orderings of the others.
+    #[must_use]
+    pub fn draws(&self) -> usize {
+        match self {
+            Self::Masked(masked) => masked.samples,
+            Self::GraphRnn(graph_rnn) => graph_rnn.orderings,
+            Self::Gran(gran) => gran.orderings,
         }
     }
 }
@@ -147,6 +237,7 @@ mod tests {
 
     use super::{Hyperparameters, MaskedHyperparameters};
     use crate::model::Kind;
+    use crate::model::figures::FamilyFigures;
 
     #[test]
     fn nothing_given_is_the_default() {
@@ -179,9 +270,59 @@ mod tests {
     }
 
     #[test]
-    fn json_round_trips() {
-        let before = Hyperparameters::Masked(MaskedHyperparameters::default());
-        let text = serde_json::to_string(&before).unwrap();
-        assert_eq!(serde_json::from_str::<Hyperparameters>(&text).unwrap(), before);
+    fn json_round_trips_to_the_kind_it_came_from() {
+        for kind in Kind::ALL {
+            let before = Hyperparameters::from_json(kind, None).unwrap();
+            let resolved = before.resolve(&FIGURES);
+            for hyperparameters in [before, resolved] {
+                let text = serde_json::to_string(&hyperparameters).unwrap();
+                assert_eq!(serde_json::from_str::<Hyperparameters>(&text).unwrap(), hyperparameters);
+            }
+        }
+    }
+
+    const FIGURES: FamilyFigures =
+        FamilyFigures { graphs: 100, median_nodes: 300, max_nodes: 5_000, bandwidth: 235, median_bandwidth: 46 };
+
+    #[test]
+    fn what_is_left_open_is_chosen_by_the_family_and_what_is_given_stays() {
+        for kind in [Kind::GraphRnn, Kind::Gran] {
+            let open = Hyperparameters::from_json(kind, None).unwrap();
+            assert!(open.schedule().is_err(), "{kind}: no family has been seen");
+            assert!(open.resolve(&FIGURES).schedule().is_ok());
+            let given = Hyperparameters::from_json(kind, Some(&json!({"epochs": 3, "max_prev_node": 7}))).unwrap();
+            let resolved = serde_json::to_value(given.resolve(&FIGURES)).unwrap();
+            assert_eq!((&resolved["epochs"], &resolved["max_prev_node"]), (&json!(3), &json!(7)));
+            assert!(
+                !resolved.as_object().unwrap().values().any(serde_json::Value::is_null),
+                "all is chosen: {resolved}"
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_values_of_the_likelihood_kinds_are_named() {
+        for (kind, given, name) in [
+            (Kind::GraphRnn, json!({"max_prev_node": 0}), "max_prev_node"),
+            (Kind::GraphRnn, json!({"variant": "lstm"}), "variant"),
+            (Kind::GraphRnn, json!({"mode": "exact"}), "mode"),
+            (Kind::GraphRnn, json!({"orderings": 101}), "orderings"),
+            (Kind::GraphRnn, json!({"block_size": 2}), "block_size"),
+            (Kind::Gran, json!({"block_size": 64}), "block_size"),
+            (Kind::Gran, json!({"stride": 3, "block_size": 2}), "stride"),
+            (Kind::Gran, json!({"mixtures": 0}), "mixtures"),
+        ] {
+            let errors = Hyperparameters::from_json(kind, Some(&given)).unwrap_err();
+            assert_eq!(errors.iter().map(|error| error.name.as_str()).collect::<Vec<_>>(), [name], "{kind} {given}");
+        }
+    }
+
+    #[test]
+    fn the_learning_rate_falls_at_its_milestones() {
+        let given = json!({"learning_rate": 0.1, "milestones": [2, 4], "gamma": 0.5});
+        let schedule =
+            Hyperparameters::from_json(Kind::GraphRnn, Some(&given)).unwrap().resolve(&FIGURES).schedule().unwrap();
+        let rates: Vec<f64> = [0, 1, 2, 3, 4].map(|step| schedule.learning_rate(step)).to_vec();
+        assert_eq!(rates, [0.1, 0.1, 0.05, 0.05, 0.025]);
     }
 }

@@ -1,7 +1,17 @@
 //! The kinds of model, their hyper-parameters, and the one interface that all kinds meet.
 
+mod autoregressive;
+pub mod figures;
+#[cfg(test)]
+pub(crate) mod golden;
+pub mod gran;
+pub mod graph_rnn;
 mod hyperparameters;
+pub mod likelihood;
 pub mod masked;
+pub mod sequence;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,24 +20,34 @@ use std::str::FromStr;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-pub use hyperparameters::{HyperparameterError, Hyperparameters, MaskedHyperparameters};
+pub use hyperparameters::{HyperparameterError, Hyperparameters, MaskedHyperparameters, Schedule};
 
 use crate::graph::Graph;
+use autoregressive::Network;
+pub use autoregressive::{AutoregressiveModel, Surprises};
+use gran::GranModel;
+use graph_rnn::GraphRnnModel;
+use likelihood::Likelihood;
 use masked::MaskedModel;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    #[serde(rename = "graphrnn")]
+    GraphRnn,
+    Gran,
     FullMask,
     FullEdgePrediction,
 }
 
 impl Kind {
-    pub const ALL: [Self; 2] = [Self::FullMask, Self::FullEdgePrediction];
+    pub const ALL: [Self; 4] = [Self::GraphRnn, Self::Gran, Self::FullMask, Self::FullEdgePrediction];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::GraphRnn => "graphrnn",
+            Self::Gran => "gran",
             Self::FullMask => "full-mask",
             Self::FullEdgePrediction => "full-edge-prediction",
         }
@@ -47,6 +67,22 @@ impl FromStr for Kind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(())
     }
 }
+
+/// Which likelihood an autoregressive model computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A probability distribution over whole graphs of any size, in their breadth-first orderings.
+    #[default]
+    Proper,
+    /// What the authors' code computes, defects included, for comparison with published figures.
+    Faithful,
+}
+
+/// A hyper-parameter that is chosen from training graphs, and none were seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the hyper-parameter {0} has not been chosen yet")]
+pub struct Unresolved(pub &'static str);
 
 /// What besides the weights shapes a model, found in its training graphs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -75,6 +111,7 @@ impl Vocabulary {
 #[derive(Debug, Clone)]
 pub enum Model {
     Masked(MaskedModel),
+    Autoregressive(AutoregressiveModel),
 }
 
 /// What a model says of a graph, before any comparison with the family.
@@ -84,13 +121,21 @@ pub struct Observation {
     pub statistics: Vec<f64>,
     /// How unlike the family one-sidedly: the study's own reading, higher is less likely.
     pub unlikeliness: f64,
+    pub evidence: Evidence,
+}
+
+/// What an observation was made from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Evidence {
     /// Completion scores of the graph's own edges, in (0, 1).
-    pub completions: Vec<f64>,
+    Completions(Vec<f64>),
+    Likelihood(Likelihood),
 }
 
 impl Model {
     /// # Errors
-    /// When a parameter is missing, unknown, or of another shape than the hyper-parameters say.
+    /// When a parameter is missing, unknown, or of another shape than the hyper-parameters say, or when these are of
+    /// another kind.
     pub fn new(
         kind: Kind,
         hyperparameters: &Hyperparameters,
@@ -99,8 +144,19 @@ impl Model {
     ) -> candle_core::Result<Self> {
         match (kind, hyperparameters) {
             (Kind::FullMask | Kind::FullEdgePrediction, Hyperparameters::Masked(masked)) => {
-                MaskedModel::new(masked::Masking::of(kind), masked.clone(), vocabulary, weights).map(Self::Masked)
+                MaskedModel::new(kind, masked.clone(), vocabulary, weights).map(Self::Masked)
             }
+            (Kind::GraphRnn, Hyperparameters::GraphRnn(graph_rnn)) => {
+                let shape = graph_rnn.shape().map_err(candle_core::Error::wrap)?;
+                let network = GraphRnnModel::new(shape, weights)?;
+                Ok(Self::Autoregressive(AutoregressiveModel::new(Network::GraphRnn(network), vocabulary)))
+            }
+            (Kind::Gran, Hyperparameters::Gran(gran)) => {
+                let shape = gran.shape().map_err(candle_core::Error::wrap)?;
+                let network = GranModel::new(shape, weights)?;
+                Ok(Self::Autoregressive(AutoregressiveModel::new(Network::Gran(network), vocabulary)))
+            }
+            _ => candle_core::bail!("these are no hyper-parameters of {kind}"),
         }
     }
 
@@ -109,6 +165,7 @@ impl Model {
     pub fn weights(&self) -> &BTreeMap<String, Tensor> {
         match self {
             Self::Masked(model) => model.weights(),
+            Self::Autoregressive(model) => model.weights(),
         }
     }
 
@@ -116,6 +173,7 @@ impl Model {
     pub fn vocabulary(&self) -> &Vocabulary {
         match self {
             Self::Masked(model) => model.vocabulary(),
+            Self::Autoregressive(model) => model.vocabulary(),
         }
     }
 
@@ -124,22 +182,44 @@ impl Model {
     pub fn statistics(&self) -> Vec<String> {
         match self {
             Self::Masked(_) => masked::statistics::names(),
+            Self::Autoregressive(_) => autoregressive::statistic_names(),
         }
     }
 
-    /// Observes a graph, drawing `samples` completions from the stream of `seed`.
+    /// Observes a graph through `draws` completions or orderings from the stream of `seed`.
     #[must_use]
-    pub fn observe(&self, graph: &Graph, samples: usize, seed: u64) -> Observation {
+    pub fn observe(&self, graph: &Graph, draws: usize, seed: u64) -> Observation {
         match self {
-            Self::Masked(model) => masked::statistics::observe(model, graph, samples, seed),
+            Self::Masked(model) => masked::statistics::observe(model, graph, draws, seed),
+            Self::Autoregressive(model) => model.observe(graph, draws, seed),
         }
     }
 
-    /// The completion score of each of the graph's edges given, sampling nothing.
+    /// Estimated multiply-adds and bytes of observing a graph through `draws`.
     #[must_use]
-    pub fn edge_completions(&self, graph: &Graph, edges: &[(u32, u32)]) -> Vec<f64> {
+    pub fn cost(&self, nodes: usize, edges: usize, draws: usize) -> Cost {
         match self {
-            Self::Masked(model) => model.edge_completions(graph, edges),
+            Self::Masked(model) => model.cost(nodes, edges, draws),
+            Self::Autoregressive(model) => model.cost(nodes, edges, draws),
+        }
+    }
+}
+
+/// What work takes, estimated before it is done. For limits and turns, not for clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    pub multiply_adds: u64,
+    /// Memory held while it is done.
+    pub bytes: u64,
+}
+
+impl Cost {
+    /// Of this work and then the other.
+    #[must_use]
+    pub fn after(self, other: Self) -> Self {
+        Self {
+            multiply_adds: self.multiply_adds.saturating_add(other.multiply_adds),
+            bytes: self.bytes.max(other.bytes),
         }
     }
 }

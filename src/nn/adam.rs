@@ -35,6 +35,11 @@ impl Adam {
         Self { config, step: 0, moments: BTreeMap::new() }
     }
 
+    /// Sets the learning rate of the steps to come.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.config.learning_rate = learning_rate;
+    }
+
     /// Changes every parameter along its gradient.
     ///
     /// # Errors
@@ -114,7 +119,7 @@ mod tests {
     use candle_nn::{Init, VarBuilder, VarMap};
 
     use super::{Adam, AdamConfig};
-    use crate::nn::parameters::Parameters;
+    use crate::nn::parameters::{Parameters, Scheme};
 
     /// Expected values by PyTorch 2.5:
     /// ```python
@@ -128,7 +133,7 @@ mod tests {
         let map = VarMap::new();
         let vb = VarBuilder::from_varmap(&map, DType::F64, &Device::Cpu);
         let w = vb.get_with_hints(2, "w", Init::Const(0.0)).unwrap();
-        let parameters = Parameters::initialise(&map, 0).unwrap();
+        let parameters = Parameters::initialise(&map, Scheme::Glorot, 0).unwrap();
         let start = candle_core::Tensor::new(&[1.0_f64, -2.0], &Device::Cpu).unwrap();
         parameters.restore(&[("w".to_owned(), start)].into()).unwrap();
         let config = AdamConfig { learning_rate: 0.1, weight_decay: 0.01, grad_clip: f64::INFINITY };
@@ -156,7 +161,7 @@ mod tests {
             let map = VarMap::new();
             let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu);
             let w = vb.get_with_hints((2, 3), "w", Init::Const(0.0)).unwrap();
-            let parameters = Parameters::initialise(&map, 7).unwrap();
+            let parameters = Parameters::initialise(&map, Scheme::Glorot, 7).unwrap();
             let config = AdamConfig { learning_rate: 0.01, weight_decay: 0.1, grad_clip: 0.5 };
             let mut adam = Adam::new(config);
             for step in 0..6 {

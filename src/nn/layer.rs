@@ -26,11 +26,19 @@ impl Linear {
     /// # Errors
     /// When the shapes don't fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (n, _) = x.dims2()?;
-        let ones = Tensor::ones((n, 1), x.dtype(), x.device())?;
-        let bias = ones.matmul(&self.bias.unsqueeze(0)?)?; // [N, 1] [1, H] -> [N, H]
-        x.matmul(&self.weight.t()?)? + bias
+        affine(x, &self.weight, &self.bias)
     }
+}
+
+/// `x Wᵀ + b` as [`Linear`] computes it.
+pub(crate) fn affine(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let (n, _) = x.dims2()?;
+    x.matmul(&weight.t()?)? + repeat_row(bias, n)?
+}
+
+/// `[N, H]` of one row `[H]`.
+pub(crate) fn repeat_row(row: &Tensor, n: usize) -> Result<Tensor> {
+    Tensor::ones((n, 1), row.dtype(), row.device())?.matmul(&row.unsqueeze(0)?)
 }
 
 /// Layer normalisation without an affine part (Ba et al. 2016, eq. 3): each row of `x [N, H]` to mean 0 and variance 1.

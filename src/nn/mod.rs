@@ -3,10 +3,14 @@
 //! Knows nothing of anomalies. Letters: N nodes, E edges, F features, H hidden units.
 
 pub mod adam;
+pub mod edges;
 pub mod graph_convolution;
+pub mod gru;
 pub mod layer;
 pub mod loss;
 pub mod matmul;
 pub mod message_passing;
+pub mod packed;
 pub mod parameters;
+pub mod real;
 pub mod seed;

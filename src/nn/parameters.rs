@@ -8,6 +8,51 @@ use rand::RngExt;
 
 use super::seed::stream;
 
+/// How parameters start. Weights have two dimensions, `[out, in]`; a recurrent layer's end in `_ih` and `_hh` and stack
+/// three gates in `out`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Weights Xavier-uniform with gain √2 (Glorot and Bengio 2010, eq. 16), the rest zero.
+    Glorot,
+    /// As the authors of GraphRNN start it: weights Xavier-uniform, with gain √2 or, in recurrent layers, 1; recurrent
+    /// biases 0.25, other biases as PyTorch's.
+    GraphRnn,
+    /// PyTorch's defaults: uniform within 1/√fan-in, in recurrent layers within 1/√H.
+    PyTorch,
+}
+
+enum Law {
+    Constant(f64),
+    /// Uniform in [-bound, bound).
+    Uniform {
+        bound: f64,
+    },
+}
+
+impl Scheme {
+    fn law<'a>(self, name: &str, dims: &[usize], shape_of: impl Fn(&str) -> Option<&'a [usize]>) -> Law {
+        let recurrent = name.ends_with("_ih") || name.ends_with("_hh");
+        let xavier = |gain: f64, rows: usize, columns: usize| Law::Uniform {
+            bound: gain * (6.0 / (rows + columns) as f64).sqrt(),
+        };
+        let within = |fan: usize| Law::Uniform { bound: 1.0 / (fan.max(1) as f64).sqrt() };
+        let weight_of_bias = || name.strip_suffix("bias").and_then(|stem| shape_of(&format!("{stem}weight")));
+        match (self, dims) {
+            (Self::Glorot, &[rows, columns]) => xavier(2.0_f64.sqrt(), rows, columns),
+            (Self::GraphRnn, &[rows, columns]) if recurrent => xavier(1.0, rows, columns),
+            (Self::GraphRnn, &[rows, columns]) => xavier(2.0_f64.sqrt(), rows, columns),
+            (Self::GraphRnn, _) if recurrent => Law::Constant(0.25),
+            (Self::PyTorch, &[rows, ..]) if recurrent => within(rows / 3),
+            (Self::PyTorch, &[_, columns]) => within(columns),
+            (Self::GraphRnn | Self::PyTorch, _) => match weight_of_bias() {
+                Some(&[_, columns]) => within(columns),
+                _ => Law::Constant(0.0),
+            },
+            (Self::Glorot, _) => Law::Constant(0.0),
+        }
+    }
+}
+
 /// Variables by name, sorted, so that no result depends on the order of a hash map.
 #[derive(Debug, Clone)]
 pub struct Parameters {
@@ -15,15 +60,14 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// The parameters that a constructor registered in `map`, set to their initial values.
+    /// The parameters that a constructor registered in `map`, set to their initial values by `scheme`.
     ///
-    /// Weights (two dimensions, `[out, in]`) are Xavier-uniform with gain √2 (Glorot and Bengio 2010, eq. 16), the rest
-    /// zero. Each draws from a stream of its own name: candle's CPU generator can't be seeded, and a hash map's order
-    /// must not reach a number.
+    /// Each draws from a stream of its own name: candle's CPU generator can't be seeded, and a hash map's order must not
+    /// reach a number.
     ///
     /// # Errors
     /// When candle fails.
-    pub fn initialise(map: &VarMap, seed: u64) -> Result<Self> {
+    pub fn initialise(map: &VarMap, scheme: Scheme, seed: u64) -> Result<Self> {
         let variables: BTreeMap<String, Var> = map
             .data()
             .lock()
@@ -32,13 +76,13 @@ impl Parameters {
             .map(|(name, variable)| (name.clone(), variable.clone()))
             .collect();
         for (name, variable) in &variables {
-            let values = match variable.dims() {
-                [rows, columns] => {
-                    let bound = (2.0_f64 * 6.0 / (rows + columns) as f64).sqrt();
+            let shape_of = |name: &str| variables.get(name).map(|variable| variable.dims());
+            let values = match scheme.law(name, variable.dims(), shape_of) {
+                Law::Constant(value) => vec![value; variable.elem_count()],
+                Law::Uniform { bound } => {
                     let mut rng = stream(seed, name, 0);
-                    (0..rows * columns).map(|_| rng.random_range(-bound..bound)).collect()
+                    (0..variable.elem_count()).map(|_| rng.random_range(-bound..bound)).collect()
                 }
-                _ => vec![0.0; variable.elem_count()],
             };
             set(variable, &values)?;
         }
@@ -82,7 +126,7 @@ impl Parameters {
 }
 
 /// Sets a variable from `f64` values in its own precision.
-pub(super) fn set(variable: &Var, values: &[f64]) -> Result<()> {
+pub(crate) fn set(variable: &Var, values: &[f64]) -> Result<()> {
     let device = variable.device();
     let tensor = match variable.dtype() {
         DType::F64 => Tensor::from_slice(values, variable.shape(), device)?,

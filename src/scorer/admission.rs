@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     fn admission(max_requests: usize, max_cost: u64) -> Arc<Admission> {
-        Arc::new(Admission::new(&Config { threads: 2, max_requests, max_cost }, 2))
+        Arc::new(Admission::new(&Config { threads: 2, max_requests, max_cost, max_graph_memory: 1 }, 2))
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::*;
 const LONG: Duration = Duration::from_secs(20);
 
 fn engine(threads: usize, max_requests: usize) -> Arc<Engine> {
-    Arc::new(Engine::start(&Config { threads, max_requests, max_cost: 1_000 }).unwrap())
+    Arc::new(Engine::start(&Config { threads, max_requests, max_cost: 1_000, max_graph_memory: 1 }).unwrap())
 }
 
 /// A gate that computations wait at, and that tells when one has arrived.

@@ -21,6 +21,7 @@ use crate::artifact::ArtifactError;
 use crate::detector::{self, Detector, Score, ScoreOptions, Tail, Verdict};
 use crate::graph::{Graph, Limits};
 use crate::id::DetectorId;
+use crate::model::Cost;
 use crate::registry::Registry;
 
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Config {
     pub max_requests: usize,
     /// Estimated multiply-adds that may wait or run at once.
     pub max_cost: u64,
+    /// Estimated bytes of memory that scoring one graph may take.
+    pub max_graph_memory: u64,
 }
 
 #[derive(Debug, Error)]
@@ -41,6 +44,9 @@ pub enum PermitError {
     /// The work would not fit even an empty queue.
     #[error("scoring this takes about {cost} multiply-adds; at most {limit} are allowed at once")]
     TooCostly { cost: u64, limit: u64 },
+    /// One graph would take more memory than any may.
+    #[error("scoring a graph of this takes about {bytes} bytes of memory; at most {limit} are allowed")]
+    TooLarge { bytes: u64, limit: u64 },
     #[error("the service is stopping")]
     Stopping,
 }
@@ -64,6 +70,19 @@ pub struct Scored {
     pub verdict: Verdict,
 }
 
+/// Loaded detectors of one family that score together.
+#[derive(Debug, Clone)]
+pub struct Jury(Arc<[(DetectorId, Arc<Detector>)]>);
+
+impl Jury {
+    /// Estimated work of scoring a graph of `nodes` and `edges` under all of them, one after another.
+    #[must_use]
+    pub fn cost(&self, nodes: usize, edges: usize, options: &ScoreOptions) -> Cost {
+        let costs = self.0.iter().map(|(_, detector)| detector.cost(nodes, edges, options));
+        costs.fold(Cost::default(), Cost::after)
+    }
+}
+
 /// How long the work waited and computed, for metrics and headers.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
@@ -76,21 +95,39 @@ pub struct Timing {
 pub struct Scorer {
     registry: Registry,
     engine: Arc<Engine>,
+    max_graph_memory: u64,
 }
 
 impl Scorer {
     /// # Errors
     /// When the threads can't be started.
     pub fn start(config: &Config, registry: Registry) -> std::io::Result<Self> {
-        Ok(Self { registry, engine: Arc::new(Engine::start(config)?) })
+        let engine = Arc::new(Engine::start(config)?);
+        Ok(Self { registry, engine, max_graph_memory: config.max_graph_memory })
     }
 
-    /// Admission: sum the costs (`detector::cost`) of all graphs under all detectors asked.
+    /// Loads the detectors that are to score.
+    ///
+    /// # Errors
+    /// [`ScoreError::Unavailable`].
+    pub async fn load(&self, ids: &[DetectorId]) -> Result<Jury, ScoreError> {
+        let mut loaded = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let detector = self.registry.get(id).await.map_err(|error| ScoreError::Unavailable(id, error))?;
+            loaded.push((id, detector));
+        }
+        Ok(Jury(loaded.into()))
+    }
+
+    /// Admission, by the work of all graphs together ([`Jury::cost`], added up).
     ///
     /// # Errors
     /// See [`PermitError`].
-    pub fn permit(&self, cost: u64) -> Result<Permit, PermitError> {
-        self.engine.permit(cost)
+    pub fn permit(&self, cost: Cost) -> Result<Permit, PermitError> {
+        if cost.bytes > self.max_graph_memory {
+            return Err(PermitError::TooLarge { bytes: cost.bytes, limit: self.max_graph_memory });
+        }
+        self.engine.permit(cost.multiply_adds)
     }
 
     /// Scores graphs under detectors of one family; results in the order of the graphs. Work whose caller has gone is
@@ -101,17 +138,12 @@ impl Scorer {
     pub async fn score(
         &self,
         permit: Permit,
-        detectors: &[DetectorId],
+        jury: &Jury,
         graphs: Vec<Graph>,
         options: ScoreOptions,
     ) -> Result<(Vec<Scored>, Timing), ScoreError> {
-        let mut loaded = Vec::with_capacity(detectors.len());
-        for &id in detectors {
-            let detector = self.registry.get(id).await.map_err(|error| ScoreError::Unavailable(id, error))?;
-            loaded.push((id, detector));
-        }
-        let units = graphs.len();
-        self.engine.compute(permit, units, move |unit| score_graph(&loaded, &graphs[unit], &options)).await
+        let (units, jury) = (graphs.len(), jury.clone());
+        self.engine.compute(permit, units, move |unit| score_graph(&jury.0, &graphs[unit], &options)).await
     }
 
     /// Whether the compute threads work: one did recently, or scores a tiny graph now under a loaded detector (runs an
@@ -150,7 +182,8 @@ fn score_graph(detectors: &[(DetectorId, Arc<Detector>)], graph: &Graph, options
 fn probe_detector(detector: &Detector) {
     let edges = [(0, 1), (1, 2), (2, 0), (2, 3)];
     if let Ok((graph, _)) = Graph::new(4, &edges, None, &Limits::default()) {
-        let options = ScoreOptions { tail: Tail::default(), samples: Some(1), seed: 0, explain: false };
+        let options =
+            ScoreOptions { tail: Tail::default(), samples: Some(1), orderings: Some(1), seed: 0, explain: false };
         std::hint::black_box(detector.score(&graph, &options));
     }
 }

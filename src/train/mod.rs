@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod folds;
+mod learner;
 mod network;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,9 @@ use crate::detector::{
 use crate::graph::Graph;
 use crate::graph::split::Split;
 use crate::id::GraphId;
+use crate::model::figures::FamilyFigures;
 use crate::model::{Hyperparameters, Kind, Model, Observation, Vocabulary};
+use crate::nn::seed::stream;
 use crate::stats::histogram::Histogram;
 use crate::stats::summary::Summary;
 
@@ -62,7 +65,7 @@ fn open_cuda() -> candle_core::Result<Device> {
     Err(candle_core::Error::Msg("this graphkin was built without CUDA".to_owned()))
 }
 
-/// What to train, fully resolved.
+/// What to train. What its hyper-parameters leave open is chosen by the family's graphs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSpec {
     pub kind: Kind,
@@ -136,12 +139,13 @@ pub fn fit(
         Some(checkpoint) => RunState::resume(checkpoint, spec, data)?,
         None => RunState::start(spec, data),
     };
+    let spec = &TrainingSpec { hyperparameters: resolve(spec, &folds), ..spec.clone() };
     for (index, fold) in folds.iter().enumerate().skip(state.finished.len()) {
         let weights = network::train_fold(spec, index, folds.len(), fold, &device, &mut state, observer)?;
         state.finish_fold(weights);
     }
-    let Hyperparameters::Masked(masked) = &spec.hyperparameters;
-    let epochs = masked.epochs * folds.len() as u64;
+    let schedule = spec.hyperparameters.schedule().map_err(|why| TrainError::Unusable(why.to_string()))?;
+    let epochs = schedule.epochs * folds.len() as u64;
     let last = state.curve.last();
     let (loss, validation_loss) = (last.map(|point| point.loss), last.map(|point| point.validation_loss));
     let mut report = |phase: &str| {
@@ -169,11 +173,22 @@ pub fn fit(
     Ok(detector)
 }
 
+/// The spec's hyper-parameters with what was left to the family chosen by the graphs that train some fold.
+fn resolve(spec: &TrainingSpec, folds: &[Fold<'_>]) -> Hyperparameters {
+    let graphs: BTreeMap<GraphId, &Graph> =
+        folds.iter().flat_map(|fold| fold.train.iter().map(|(id, graph)| (*id, *graph))).collect();
+    let figures = FamilyFigures::of(graphs.into_values(), &mut stream(spec.seed, "figures", 0));
+    spec.hyperparameters.resolve(&figures)
+}
+
 /// The vocabulary of a fold: of the graphs that train it alone, so that a calibration graph with a new label is as
 /// strange to it as a graph to come.
 fn vocabulary(spec: &TrainingSpec, fold: &Fold<'_>) -> Vocabulary {
-    let Hyperparameters::Masked(masked) = &spec.hyperparameters;
-    if masked.node_labels { Vocabulary::of(fold.train.iter().map(|(_, graph)| *graph)) } else { Vocabulary::default() }
+    if spec.hyperparameters.node_labels() {
+        Vocabulary::of(fold.train.iter().map(|(_, graph)| *graph))
+    } else {
+        Vocabulary::default()
+    }
 }
 
 type Weights = BTreeMap<String, candle_core::Tensor>;
@@ -189,8 +204,8 @@ fn calibrate(
     for (index, (fold, weights)) in folds.iter().zip(weights).enumerate() {
         let model = Model::new(spec.kind, &spec.hyperparameters, vocabulary(spec, fold), weights)?;
         let observe = |graphs: &[(GraphId, &Graph)]| -> Vec<Observation> {
-            let Hyperparameters::Masked(masked) = &spec.hyperparameters;
-            graphs.par_iter().map(|(_, graph)| model.observe(graph, masked.samples, REFERENCE_SEED)).collect()
+            let draws = spec.hyperparameters.draws();
+            graphs.par_iter().map(|(_, graph)| model.observe(graph, draws, REFERENCE_SEED)).collect()
         };
         let trained = observe(&fold.train);
         let held_out = observe(&fold.calibration);
@@ -219,8 +234,9 @@ fn distributions(detector: &Detector, data: &TrainingData) -> Vec<Distribution> 
         let mut push = |name: &str, values: Vec<f64>| columns.push((split, name.to_owned(), values));
         push("nonconformity", scores.iter().map(|score| score.nonconformity).collect());
         push("p_value", scores.iter().map(|score| score.p_value).collect());
-        push("completion_mean", scores.iter().filter_map(|score| score.completion.mean).collect());
-        push("completion", scores.iter().flat_map(|score| score.completion.values.iter().copied()).collect());
+        let completions = || scores.iter().filter_map(|score| score.findings.completion());
+        push("completion_mean", completions().filter_map(|completion| completion.mean).collect());
+        push("completion", completions().flat_map(|completion| completion.values.iter().copied()).collect());
         for (index, name) in detector.manifest().statistics.iter().enumerate() {
             push(name, scores.iter().filter_map(|score| score.statistics.get(index).copied()).collect());
         }

@@ -4,7 +4,7 @@ use rand::RngExt;
 use serde_json::json;
 
 use super::{Checkpoint, DeviceChoice, Observer, Progress, TrainError, TrainingData, TrainingSpec, fit};
-use crate::detector::{Detector, ScoreOptions, Tail, verdict};
+use crate::detector::{Detector, ExplainedEdge, ScoreOptions, Tail, Unlikely, verdict};
 use crate::graph::testing::{graph, permutation, random_graph};
 use crate::graph::{Graph, Limits};
 use crate::id::GraphId;
@@ -32,10 +32,15 @@ fn rings(train: u64, calibration: u64, test: u64) -> TrainingData {
 }
 
 fn spec(kind: Kind, seed: u64) -> TrainingSpec {
-    let tiny = json!({
-        "hidden_dim": 8, "layers": 2, "epochs": 3, "steps_per_epoch": 6, "batch_size": 6, "edges_per_graph": 4,
-        "samples": 20, "learning_rate": 0.01
+    let mut tiny = json!({
+        "hidden_dim": 8, "layers": 2, "epochs": 3, "steps_per_epoch": 6, "batch_size": 6, "learning_rate": 0.01
     });
+    let own = match kind {
+        Kind::GraphRnn => json!({"embedding_dim": 8, "edge_hidden_dim": 4, "edge_embedding_dim": 4, "orderings": 3}),
+        Kind::Gran => json!({"attention_hidden_dim": 8, "mixtures": 3, "block_size": 2, "orderings": 3}),
+        Kind::FullMask | Kind::FullEdgePrediction => json!({"edges_per_graph": 4, "samples": 20}),
+    };
+    tiny.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
     let hyperparameters = Hyperparameters::from_json(kind, Some(&tiny)).unwrap();
     TrainingSpec { kind, hyperparameters, seed, device: DeviceChoice::Cpu }
 }
@@ -81,17 +86,23 @@ fn a_seed_decides_every_byte() {
 fn a_run_resumed_at_any_checkpoint_ends_as_an_undisturbed_one() {
     // A small family, so that some checkpoints lie in later folds.
     let data = rings(20, 5, 5);
-    let spec = spec(Kind::FullEdgePrediction, 3);
+    for kind in Kind::ALL {
+        resumes(kind, &data);
+    }
+}
+
+fn resumes(kind: Kind, data: &TrainingData) {
+    let spec = spec(kind, 3);
     let mut undisturbed = Recorder::default();
-    let expected = fit(&spec, &data, None, &mut undisturbed).unwrap().encode().unwrap();
+    let expected = fit(&spec, data, None, &mut undisturbed).unwrap().encode().unwrap();
     assert_eq!(undisturbed.checkpoints.len(), 15, "three epochs of five folds");
-    for stop_after in [1, 2, 3, 4, 8, 14] {
+    for stop_after in [1, 3, 8, 14] {
         let mut stopped = Recorder { stop_after: Some(stop_after), ..Recorder::default() };
-        let result = fit(&spec, &data, None, &mut stopped);
-        assert!(matches!(result, Err(TrainError::Stopped)), "{stop_after}");
+        let result = fit(&spec, data, None, &mut stopped);
+        assert!(matches!(result, Err(TrainError::Stopped)), "{kind} {stop_after}");
         let last = stopped.checkpoints.last().unwrap();
-        let resumed = fit(&spec, &data, Some(last), &mut Recorder::default()).unwrap();
-        assert_eq!(resumed.encode().unwrap(), expected, "{stop_after}");
+        let resumed = fit(&spec, data, Some(last), &mut Recorder::default()).unwrap();
+        assert_eq!(resumed.encode().unwrap(), expected, "{kind} {stop_after}");
     }
 }
 
@@ -207,11 +218,25 @@ fn every_graph_gets_a_finite_answer() {
             for p in [score.p_value, score.p_size, score.p_structure] {
                 assert!((min_p(30)..=1.0).contains(&p), "{kind} {what}: {p}");
             }
-            assert_eq!(score.completion.values.is_empty(), stranger.edge_count() == 0, "{kind} {what}");
+            if let Some(completion) = score.findings.completion() {
+                assert_eq!(completion.values.is_empty(), stranger.edge_count() == 0, "{kind} {what}");
+            }
             let explanation = score.explanation.unwrap();
             assert_eq!(explanation.edges.len(), stranger.edge_count().min(2_000), "{kind} {what}");
             assert_eq!(explanation.complete, stranger.edge_count() <= 2_000, "{kind} {what}");
-            assert!(explanation.edges.is_sorted_by(|a, b| a.completion <= b.completion), "{kind} {what}");
+            let unlikely = |edge: &ExplainedEdge| match edge.how {
+                Unlikely::Completion(completion) => -completion,
+                Unlikely::Nll(nll) => nll,
+            };
+            assert!(explanation.edges.is_sorted_by(|a, b| unlikely(a) >= unlikely(b)), "{kind} {what}");
+            assert!(explanation.nodes.is_sorted_by(|a, b| a.1 >= b.1), "{kind} {what}");
+            if let (Some(nll), true) = (score.findings.nll(), stranger.node_count() <= 2_000) {
+                let shares: f64 = explanation.nodes.iter().map(|(_, share)| share).sum();
+                assert!((shares / nll.mean - 1.0).abs() < 1e-9, "{kind} {what}: {shares}, not {}", nll.mean);
+                assert!((nll.rows + nll.stop + nll.out_of_reach - nll.mean).abs() < 1e-9 * nll.mean, "{kind} {what}");
+                let reach = score.warnings.iter().any(|warning| warning.contains("max_prev_node"));
+                assert_eq!(reach, nll.far_edges > 0.0, "{kind} {what}");
+            }
         }
     }
 }

@@ -9,7 +9,9 @@ use crate::support::App;
 use crate::test_data::dataset;
 use crate::trained::{is_final, wait_until};
 
-const KINDS: [&str; 2] = ["full-mask", "full-edge-prediction"];
+const MASKED: [&str; 2] = ["full-mask", "full-edge-prediction"];
+
+const LIKELIHOOD: [&str; 2] = ["graphrnn", "gran"];
 
 /// Limits that real data fits in.
 const ROOM: [(&str, &str); 5] = [
@@ -22,7 +24,11 @@ const ROOM: [(&str, &str); 5] = [
 
 /// Trains with the defaults but for fewer epochs: enough to tell these families apart, and quick.
 async fn train(app: &App, family: &str, kind: &str, epochs: u64) {
-    let job = json!({"family": family, "kind": kind, "seed": 1, "hyperparameters": {"epochs": epochs}});
+    train_with(app, family, kind, json!({"epochs": epochs})).await;
+}
+
+async fn train_with(app: &App, family: &str, kind: &str, hyperparameters: Value) {
+    let job = json!({"family": family, "kind": kind, "seed": 1, "hyperparameters": hyperparameters});
     let job = app.post_json("/v1/admin/training-jobs", &job).await.expect(202);
     let job = wait_until(app, job["id"].as_str().unwrap(), is_final).await;
     assert_eq!(job["state"], "succeeded", "{job:#}");
@@ -87,7 +93,7 @@ async fn the_classes_of_aids_are_told_apart_both_ways() {
 }
 
 #[tokio::test]
-async fn the_studys_synthetic_families_are_told_apart_by_both_kinds() {
+async fn the_studys_synthetic_families_are_told_apart_by_the_masked_kinds() {
     let app = App::with(&ROOM).await;
     for (name, kind, count, seed) in
         [("one", "1", 200, 1), ("two-a", "2a", 40, 2), ("three", "3", 40, 3), ("regular", "random-regular", 40, 4)]
@@ -95,7 +101,7 @@ async fn the_studys_synthetic_families_are_told_apart_by_both_kinds() {
         let spec = json!({"type": kind, "width": 6, "height": 10, "count": count, "seed": seed});
         app.post_json(&format!("/v1/datasets?name={name}"), &json!({"synthetic": spec})).await.expect(201);
     }
-    for kind in KINDS {
+    for kind in MASKED {
         train(&app, "one", kind, 6).await;
         let query = format!("kinds={kind}");
         let normal = score(&app, "one", &graphs(&app, "one", Some("test")).await, &query).await;
@@ -113,13 +119,13 @@ async fn the_studys_synthetic_families_are_told_apart_by_both_kinds() {
 
 /// The hard pair: both have 60 nodes, 180 edges and cycles for layers; they differ in how the layers are joined.
 #[tokio::test]
-async fn type_2c_is_told_from_type_3_by_both_kinds() {
+async fn type_2c_is_told_from_type_3_by_the_masked_kinds() {
     let app = App::with(&ROOM).await;
     for (name, kind, count, seed) in [("two-c", "2c", 300, 1), ("three", "3", 60, 2)] {
         let spec = json!({"type": kind, "width": 6, "height": 10, "count": count, "seed": seed});
         app.post_json(&format!("/v1/datasets?name={name}"), &json!({"synthetic": spec})).await.expect(201);
     }
-    for kind in KINDS {
+    for kind in MASKED {
         train(&app, "two-c", kind, 4).await;
         let query = format!("kinds={kind}");
         let normal = score(&app, "two-c", &graphs(&app, "two-c", Some("test")).await, &query).await;
@@ -128,6 +134,88 @@ async fn type_2c_is_told_from_type_3_by_both_kinds() {
         let auroc = auroc(&nonconformities(&normal), &nonconformities(&anomalous));
         eprintln!("2c against 3, {kind}: AUROC {auroc:.4}");
         assert!(auroc >= 0.95, "{kind}: {auroc}");
+    }
+}
+
+/// The likelihood kinds, with all defaults but the epochs: type 1 against the strangers of the study, one-sided as in the
+/// study and two-sided; and what they learnt is the family, not its training graphs.
+#[tokio::test]
+async fn the_studys_synthetic_families_are_told_apart_by_likelihood() {
+    let app = App::with(&ROOM).await;
+    for (name, kind, count, seed) in
+        [("one", "1", 200, 1), ("two-a", "2a", 40, 2), ("three", "3", 40, 3), ("regular", "random-regular", 40, 4)]
+    {
+        let spec = json!({"type": kind, "width": 6, "height": 10, "count": count, "seed": seed});
+        app.post_json(&format!("/v1/datasets?name={name}"), &json!({"synthetic": spec})).await.expect(201);
+    }
+    for kind in LIKELIHOOD {
+        train(&app, "one", kind, 8).await;
+        for tail in ["upper", "two-sided"] {
+            let query = format!("kinds={kind}&tail={tail}");
+            let normal = score(&app, "one", &graphs(&app, "one", Some("test")).await, &query).await;
+            for stranger in ["two-a", "three", "regular"] {
+                let anomalous = score(&app, "one", &graphs(&app, stranger, None).await, &query).await;
+                let nonconformities = |answers: &[Value]| numbers(answers, "/scores/0/nonconformity");
+                let auroc = auroc(&nonconformities(&normal), &nonconformities(&anomalous));
+                assert_eq!(auroc, 1.0, "{kind} {stranger} {tail}");
+            }
+        }
+        let query = format!("kinds={kind}");
+        let nll = |answers: &[Value]| numbers(answers, "/scores/0/nll/per_node");
+        let train = nll(&score(&app, "one", &graphs(&app, "one", Some("train")).await, &query).await);
+        let test = nll(&score(&app, "one", &graphs(&app, "one", Some("test")).await, &query).await);
+        let (distance, critical) = kolmogorov_smirnov(&train, &test, 0.05);
+        eprintln!("type 1, {kind}: train against test, D = {distance:.3}, rejected from {critical:.3}");
+        assert!(distance < critical, "{kind}: train and test differ, D = {distance} of {critical}");
+    }
+}
+
+/// The two-sample statistic, and from where on its asymptotic test rejects at `alpha` (Smirnov 1948).
+fn kolmogorov_smirnov(a: &[f64], b: &[f64], alpha: f64) -> (f64, f64) {
+    let share = |of: &[f64], at: f64| of.iter().filter(|&&value| value <= at).count() as f64 / of.len() as f64;
+    let distance = a.iter().chain(b).map(|&at| (share(a, at) - share(b, at)).abs()).fold(0.0, f64::max);
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    (distance, (-(alpha / 2.0).ln() / 2.0).sqrt() * ((n + m) / (n * m)).sqrt())
+}
+
+#[tokio::test]
+async fn type_2c_is_told_from_type_3_by_likelihood() {
+    let app = App::with(&ROOM).await;
+    for (name, kind, count, seed) in [("two-c", "2c", 300, 1), ("three", "3", 60, 2)] {
+        let spec = json!({"type": kind, "width": 6, "height": 10, "count": count, "seed": seed});
+        app.post_json(&format!("/v1/datasets?name={name}"), &json!({"synthetic": spec})).await.expect(201);
+    }
+    for kind in LIKELIHOOD {
+        train(&app, "two-c", kind, 8).await;
+        let query = format!("kinds={kind}");
+        let normal = score(&app, "two-c", &graphs(&app, "two-c", Some("test")).await, &query).await;
+        let anomalous = score(&app, "two-c", &graphs(&app, "three", None).await, &query).await;
+        let by = |pointer: &str| auroc(&numbers(&normal, pointer), &numbers(&anomalous, pointer));
+        let (verdict, nll) = (by("/verdict/nonconformity"), by("/scores/0/nll/per_node"));
+        eprintln!("2c against 3, {kind}: AUROC {verdict:.4}, of the likelihood alone {nll:.4}");
+        assert!(verdict >= 0.9, "{kind}: {verdict}");
+    }
+}
+
+/// With nothing but defaults.
+#[tokio::test]
+async fn inactive_molecules_are_told_from_active_ones_by_likelihood() {
+    let Some(archive) = dataset("AIDS.zip") else { return };
+    let app = App::with(&ROOM).await;
+    app.post("/v1/datasets?name=aids", "application/zip", archive).await.expect(201);
+    for kind in LIKELIHOOD {
+        train_with(&app, "aids-1", kind, json!({})).await;
+        let query = format!("kinds={kind}");
+        let held_out = score(&app, "aids-1", &graphs(&app, "aids-1", Some("test")).await, &query).await;
+        let strangers = score(&app, "aids-1", &graphs(&app, "aids-0", None).await, &query).await;
+        let by = |pointer: &str| auroc(&numbers(&held_out, pointer), &numbers(&strangers, pointer));
+        let (verdict, nll) = (by("/verdict/nonconformity"), by("/scores/0/nll/per_node"));
+        eprintln!("aids-1 against aids-0, {kind}: AUROC {verdict:.4}, of the likelihood alone {nll:.4}");
+        assert!(verdict >= 0.995, "{kind}: {verdict}");
+        let calibrated = held_out[0]["verdict"]["calibration_size"].as_u64().unwrap() as usize;
+        let accused = held_out.iter().filter(|answer| answer["verdict"]["anomalous"] == true).count();
+        let (least, most) = false_positive_band(calibrated, held_out.len(), 0.05, 0.95);
+        assert!((least..=most).contains(&accused), "{kind}: {accused} accused, {least} to {most}");
     }
 }
 

@@ -23,6 +23,7 @@ mod errors;
 mod families;
 mod graphs;
 mod health;
+mod likelihood;
 mod samples;
 mod score;
 mod training_jobs;

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::App;
+use crate::trained::KINDS;
 
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -23,10 +24,10 @@ async fn the_readmes_graphs_are_told_apart_on_the_first_start() {
         let body = read(&repository().join("docs/graphs").join(file));
         let answer = app.post_json("/v1/families/ladder/score", &body).await.expect(200);
         assert_eq!(answer["verdict"]["anomalous"], anomalous, "{file}: {answer:#}");
-        assert_eq!(answer["scores"].as_array().unwrap().len(), 2, "both kinds: {answer:#}");
+        assert_eq!(answer["scores"].as_array().unwrap().len(), 4, "all kinds: {answer:#}");
     }
     let distributions = app.get("/v1/families/ladder/distributions").await.expect(200);
-    assert_eq!(distributions["detectors"].as_array().unwrap().len(), 2, "{distributions:#}");
+    assert_eq!(distributions["detectors"].as_array().unwrap().len(), 4, "{distributions:#}");
 
     // They are loaded once: what a user deletes stays deleted.
     app.delete("/v1/families/ladder").await.expect(204);
@@ -59,7 +60,7 @@ fn the_command_makes_them_again() {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let (shipped, made) = (repository().join("models/ladder"), scratch.path().join("ladder"));
     assert_eq!(read(&shipped.join("family.json")), read(&made.join("family.json")));
-    for kind in ["full-mask", "full-edge-prediction"] {
+    for kind in KINDS {
         let manifests =
             [&shipped, &made].map(|directory| read(&directory.join(kind).join("manifest.json"))["detector"].clone());
         for exact in [

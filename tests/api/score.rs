@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, App, pointers};
-use crate::trained::{create_layers, train};
+use crate::trained::{KINDS, create_layers, train};
 
 const SCORE: &str = "/v1/families/layers/score";
 const NDJSON: &str = "application/x-ndjson";
@@ -62,9 +62,9 @@ async fn nothing_scores_before_a_training() {
 
 #[tokio::test]
 async fn the_same_question_has_the_same_answer_to_the_bit() {
-    let app = trained_app(&[], &["full-mask", "full-edge-prediction"]).await;
+    let app = trained_app(&[], &KINDS).await;
     let graphs = graphs();
-    let options = json!({"seed": 7, "samples": 20, "explain": true, "alpha": 0.1});
+    let options = json!({"seed": 7, "samples": 20, "orderings": 5, "explain": true, "alpha": 0.1});
 
     let mut alone = Vec::new();
     for graph in &graphs {
@@ -81,7 +81,7 @@ async fn the_same_question_has_the_same_answer_to_the_bit() {
     batch.expect(200);
     assert_eq!(batch.text(), format!("{{\"results\":[{}]}}", alone.join(",")), "in a batch");
 
-    let query = format!("{SCORE}?seed=7&samples=20&explain=true&alpha=0.1");
+    let query = format!("{SCORE}?seed=7&samples=20&orderings=5&explain=true&alpha=0.1");
     assert_eq!(answers(&app.post(&query, NDJSON, lines(&graphs)).await), alone, "in a stream");
     let backwards: Vec<Value> = graphs.iter().rev().cloned().collect();
     let mut streamed = answers(&app.post(&query, NDJSON, lines(&backwards)).await);
@@ -92,13 +92,13 @@ async fn the_same_question_has_the_same_answer_to_the_bit() {
     let again = app.post_json(SCORE, &json!({"graphs": graphs, "options": options})).await;
     assert_eq!(again.text(), batch.text(), "after a restart");
 
-    let other = json!({"seed": 8, "samples": 20, "explain": true, "alpha": 0.1});
+    let other = json!({"seed": 8, "samples": 20, "orderings": 5, "explain": true, "alpha": 0.1});
     let other = app.post_json(SCORE, &json!({"graphs": graphs, "options": other})).await;
     other.expect(200);
     assert_ne!(other.text(), batch.text(), "the seed matters");
 }
 
-/// What holds for every answer to `explain` with 20 samples under both kinds.
+/// What holds for every answer to `explain` with 20 samples and 5 orderings under all kinds.
 fn check_shape(graph: &Value, answer: &Value) {
     assert_eq!(answer["family"], "layers");
     assert_eq!((&answer["graph"]["id"], &answer["graph"]["nodes"]), (&graph["id"], &graph["nodes"]));
@@ -109,9 +109,14 @@ fn check_shape(graph: &Value, answer: &Value) {
 
     let kinds: Vec<_> =
         answer["scores"].as_array().unwrap().iter().map(|score| score["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["full-mask", "full-edge-prediction"]);
+    assert_eq!(kinds, KINDS);
     for score in answer["scores"].as_array().unwrap() {
         assert!(score["nonconformity"].is_f64(), "{score}");
+        if ["graphrnn", "gran"].contains(&score["kind"].as_str().unwrap()) {
+            check_nll(score, answer["graph"]["nodes"].as_f64().unwrap());
+            continue;
+        }
+        assert!(score.get("nll").is_none(), "{score}");
         let completion = &score["completion"];
         let counts: u64 = completion["histogram"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum();
         assert_eq!(completion["bin_edges"].as_array().unwrap().len(), 11);
@@ -127,8 +132,35 @@ fn check_shape(graph: &Value, answer: &Value) {
     assert_eq!(verdict["anomalous"], json!(number("p_value") <= 0.1));
     let explained = answer["explanation"]["edges"].as_array().unwrap();
     assert_eq!(explained.len() as u64, edges, "each edge of a small graph");
-    let completions: Vec<f64> = explained.iter().map(|edge| edge["completion"].as_f64().unwrap()).collect();
-    assert!(completions.windows(2).all(|pair| pair[0] <= pair[1]), "the least likely first: {completions:?}");
+    let likelihood = ["graphrnn", "gran"].contains(&answer["explanation"]["kind"].as_str().unwrap());
+    let unlikely = |edge: &Value| {
+        let (completion, nll) = (edge["completion"].as_f64().unwrap(), edge["nll"].as_f64().unwrap());
+        assert!((0.0..=1.0).contains(&completion) && nll > 0.0, "both sorts of kinds say what they find: {edge}");
+        if likelihood { nll } else { -completion }
+    };
+    let unlikely: Vec<f64> = explained.iter().map(unlikely).collect();
+    assert!(unlikely.is_sorted_by(|a, b| a >= b), "the least likely first: {unlikely:?}");
+    let nodes: Vec<f64> =
+        answer["explanation"]["nodes"].as_array().unwrap().iter().map(|node| node["nll"].as_f64().unwrap()).collect();
+    assert_eq!(nodes.len() as u64, answer["graph"]["nodes"].as_u64().unwrap(), "each node's share");
+    assert!(nodes.is_sorted_by(|a, b| a >= b), "the least likely first: {nodes:?}");
+    let means = answer["scores"].as_array().unwrap().iter().filter_map(|score| score["nll"]["mean"].as_f64());
+    let shares: f64 = nodes.iter().sum();
+    assert!(means.into_iter().any(|mean| (shares / mean - 1.0).abs() < 1e-9), "the shares of {shares} are of one kind");
+}
+
+/// What holds for the likelihood of every graph over 5 orderings.
+fn check_nll(score: &Value, nodes: f64) {
+    let number = |name: &str| score["nll"][name].as_f64().unwrap_or_else(|| panic!("{name} of {score}"));
+    assert!(score.get("completion").is_none(), "{score}");
+    assert_eq!(score["nll"]["orderings"], 5);
+    assert!((number("per_node") * nodes / number("total") - 1.0).abs() < 1e-12, "{score}");
+    let parts = number("rows") + number("stop") + number("out_of_reach");
+    assert!((parts / number("mean") - 1.0).abs() < 1e-9, "{score}");
+    assert!(
+        number("std_error") >= 0.0 && number("total") <= number("mean") + 1e-9,
+        "an average of probabilities: {score}"
+    );
 }
 
 #[tokio::test]

@@ -95,6 +95,20 @@ impl App {
         Self::launch(place, settings, key).await
     }
 
+    /// The same, with other settings on top of [`App::start`]'s.
+    pub(crate) async fn restart_with(mut self, settings: &[(&str, &str)]) -> Self {
+        let settings = SETTINGS.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        self.settings = settings.collect();
+        self.kill_and_restart().await
+    }
+
+    /// The most memory that the process has held so far, in bytes, where the system tells.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+    }
+
     /// Asks the process to stop in order (`SIGTERM`), and does not wait until it has.
     pub(crate) async fn ask_to_stop(&self) {
         let id = self.process.id().expect("a running process");

@@ -16,11 +16,18 @@ pub(crate) async fn create_layers(app: &App, name: &str, count: usize) {
     app.post_json(&format!("/v1/datasets?name={name}"), &spec).await.expect(201);
 }
 
+/// The kinds of detector, in the order of the contract.
+pub(crate) const KINDS: [&str; 4] = ["graphrnn", "gran", "full-mask", "full-edge-prediction"];
+
 /// The cheapest training there is.
 pub(crate) fn quick_job(family: &str, kind: &str, seed: u64) -> Value {
-    let hyperparameters = json!({
-        "hidden_dim": 8, "layers": 2, "epochs": 2, "steps_per_epoch": 4, "batch_size": 4, "edges_per_graph": 4, "samples": 10
-    });
+    let mut hyperparameters = json!({"hidden_dim": 8, "layers": 2, "epochs": 2, "steps_per_epoch": 4, "batch_size": 4});
+    let own = match kind {
+        "graphrnn" => json!({"embedding_dim": 8, "edge_hidden_dim": 4, "edge_embedding_dim": 4, "orderings": 4}),
+        "gran" => json!({"attention_hidden_dim": 8, "mixtures": 3, "block_size": 2, "orderings": 4}),
+        _ => json!({"edges_per_graph": 4, "samples": 10}),
+    };
+    hyperparameters.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
     json!({"family": family, "kind": kind, "hyperparameters": hyperparameters, "seed": seed})
 }
 

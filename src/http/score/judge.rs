@@ -2,21 +2,24 @@
 
 use std::collections::HashSet;
 
+use super::explanation::ExplanationWire;
 use super::options::{Alpha, Checked};
 use super::panel::{Panel, refuse_unreachable, shortage};
-use super::wire::{ExplanationWire, KindScore, ScoreResponse, Subject, VerdictWire};
-use crate::detector::{self, Verdict};
+use super::wire::{KindScore, ScoreResponse, Subject, VerdictWire};
+use crate::detector::Verdict;
 use crate::graph::Graph;
 use crate::graph::format::ParsedGraph;
 use crate::http::AppState;
 use crate::http::error::Problem;
-use crate::scorer::{Permit, PermitError, Scored, Scorer, Timing};
+use crate::model::Cost;
+use crate::scorer::{Jury, Permit, PermitError, Scored, Scorer, Timing};
 
 /// Who judges and how: everything that an answer depends on besides the graph.
 #[derive(Debug, Clone)]
 pub(super) struct Judge {
     scorer: Scorer,
-    panel: Panel,
+    family: String,
+    jury: Jury,
     options: Checked,
 }
 
@@ -25,7 +28,8 @@ impl Judge {
     /// 422 for a kind that isn't there, and for an alpha out of reach.
     pub(super) async fn new(state: &AppState, panel: Panel, options: Checked) -> Result<Self, Problem> {
         let panel = panel.asked(state, &options).await?;
-        Ok(Self { scorer: state.scorer.clone(), panel, options })
+        let jury = state.scorer.load(&panel.ids()).await?;
+        Ok(Self { scorer: state.scorer.clone(), family: panel.family, jury, options })
     }
 
     /// Room for one graph in the queue.
@@ -41,14 +45,12 @@ impl Judge {
     /// # Errors
     /// When there is none now, or never will be.
     pub(super) fn permit_all(&self, graphs: &[ParsedGraph]) -> Result<Permit, PermitError> {
-        self.scorer.permit(graphs.iter().map(|graph| self.cost(&graph.graph)).fold(0, u64::saturating_add))
+        self.scorer.permit(graphs.iter().map(|graph| self.cost(&graph.graph)).fold(Cost::default(), Cost::after))
     }
 
-    /// Estimated multiply-adds of judging `graph`.
-    fn cost(&self, graph: &Graph) -> u64 {
-        let (nodes, edges) = (graph.node_count(), graph.edge_count());
-        let costs = self.panel.detectors.iter().map(|one| detector::cost(one.kind, nodes, edges, &self.options.score));
-        costs.fold(0, u64::saturating_add)
+    /// Estimated work of judging `graph`.
+    fn cost(&self, graph: &Graph) -> Cost {
+        self.jury.cost(graph.node_count(), graph.edge_count(), &self.options.score)
     }
 
     /// Judges graphs, with room for all of them in `permit`.
@@ -61,7 +63,7 @@ impl Judge {
         parsed: Vec<ParsedGraph>,
     ) -> Result<(Vec<ScoreResponse>, Timing), Problem> {
         let (graphs, subjects): (Vec<Graph>, Vec<Subject>) = parsed.into_iter().map(Subject::part).unzip();
-        let (scored, timing) = self.scorer.score(permit, &self.panel.ids(), graphs, self.options.score).await?;
+        let (scored, timing) = self.scorer.score(permit, &self.jury, graphs, self.options.score).await?;
         let answers = subjects.into_iter().zip(scored).map(|(subject, scored)| self.answer(subject, &scored));
         Ok((answers.collect::<Result<_, _>>()?, timing))
     }
@@ -72,7 +74,7 @@ impl Judge {
         let Subject { summary, warnings, .. } = subject;
         let told = scored.scores.iter().flat_map(|(_, score)| &score.warnings).chain(&scored.verdict.warnings);
         Ok(ScoreResponse {
-            family: self.panel.family.clone(),
+            family: self.family.clone(),
             graph: summary,
             warnings: once_each(warnings.into_iter().chain(told.cloned()).chain(no_verdict)),
             scores: scored.scores.iter().map(|(id, score)| KindScore::new(*id, score)).collect(),

@@ -1,5 +1,6 @@
 //! Scoring: graphs in, verdicts out; one graph, a batch, or a stream of lines.
 
+mod explanation;
 mod judge;
 mod options;
 mod panel;

@@ -23,7 +23,7 @@ pub(super) struct Options {
     alpha: Option<f64>,
     /// Which deviations count as anomalous: both, or only what is less likely than the family.
     tail: Option<Tail>,
-    /// Node orderings of the likelihood kinds. The masked kinds need none and ignore it.
+    /// Random orderings drawn by the likelihood kinds; else as many as the detector was calibrated with.
     #[schema(minimum = 1, maximum = 100)]
     orderings: Option<u64>,
     /// Completions sampled by the masked kinds; else as many as the detector was calibrated with. The service's setting is
@@ -184,6 +184,7 @@ fn check(options: Options, max_samples: usize, place: Place) -> Result<Checked, 
     let score = ScoreOptions {
         tail: options.tail.unwrap_or_default(),
         samples: options.samples.map(|samples| samples as usize),
+        orderings: options.orderings.map(|orderings| orderings as usize),
         seed: options.seed.unwrap_or_default(),
         explain: options.explain.unwrap_or_default(),
     };
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn nothing_asked_gives_the_documented_defaults() {
         let checked = body("{}").unwrap();
-        let score = ScoreOptions { tail: Tail::TwoSided, samples: None, seed: 0, explain: false };
+        let score = ScoreOptions::default();
         assert_eq!(checked, Checked { score, alpha: Alpha::Default, kinds: None, place: Place::Body });
     }
 

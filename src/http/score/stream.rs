@@ -100,7 +100,7 @@ impl Intake {
         let admitted = match parse(content, self.limits).await {
             Ok(graph) => match self.judge.permit(&graph) {
                 Ok(permit) => Ok((graph, permit)),
-                Err(error @ PermitError::TooCostly { .. }) => Err(error.into()),
+                Err(error @ (PermitError::TooCostly { .. } | PermitError::TooLarge { .. })) => Err(error.into()),
                 Err(refused) => return Err(refused.into()),
             },
             Err(problem) => Err(problem),

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::explanation::ExplanationWire;
 use super::options::Options;
-use crate::detector::{Completion, Explanation, Score};
+use crate::detector::{Completion, Nll, Score};
 use crate::graph::format::ParsedGraph;
 use crate::graph::format::json::JsonError;
 use crate::graph::{Graph, Limits};
@@ -13,7 +14,6 @@ use crate::http::error::Problem;
 use crate::http::graph_json::GraphJson;
 use crate::id::DetectorId;
 use crate::model::Kind;
-use crate::scorer::Scored;
 
 /// Wrong places named in one answer. A batch that is wrong everywhere is not listed whole.
 const MAX_ERRORS: usize = 100;
@@ -155,7 +155,40 @@ pub(super) struct KindScore {
     /// The share of calibration graphs at least as extreme, the graph itself counted.
     #[schema(example = 0.012)]
     pub(super) p_value: f64,
-    pub(super) completion: CompletionWire,
+    /// Of the masked kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) completion: Option<CompletionWire>,
+    /// Of `graphrnn` and `gran`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nll: Option<NllWire>,
+}
+
+/// The graph's negative log-likelihood over random breadth-first orderings, in nats.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(super) struct NllWire {
+    /// `total` per node: the score of the study.
+    #[schema(example = 1.92)]
+    pub(super) per_node: f64,
+    /// Of the average probability over the orderings: -(ln Σ p - ln K).
+    #[schema(example = 30.7)]
+    pub(super) total: f64,
+    /// The mean of the orderings' own; `rows`, `stop` and `out_of_reach` add up to it.
+    #[schema(example = 31.9)]
+    pub(super) mean: f64,
+    /// The standard error of that mean, per node.
+    #[schema(example = 0.04)]
+    pub(super) std_error: f64,
+    #[schema(example = 10)]
+    pub(super) orderings: usize,
+    /// Of the edges and absences within the model's reach.
+    #[schema(example = 28.3)]
+    pub(super) rows: f64,
+    /// Of the number of nodes.
+    #[schema(example = 3.6)]
+    pub(super) stop: f64,
+    /// Of the edges and absences farther back in an ordering than the model reaches.
+    #[schema(example = 0.0)]
+    pub(super) out_of_reach: f64,
 }
 
 /// Completion scores: how likely the model finds the graph's own edges.
@@ -195,27 +228,6 @@ pub(super) struct VerdictWire {
     pub(super) p_structure: f64,
 }
 
-/// Which edges the most alarmed of the detectors finds unlikely.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(super) struct ExplanationWire {
-    /// The kind whose reading this is: the one with the smallest p-value of those asked.
-    pub(super) kind: Kind,
-    /// The least likely first.
-    pub(super) edges: Vec<EdgeWire>,
-    /// Whether every edge was looked at; very large graphs are looked at in part.
-    pub(super) complete: bool,
-}
-
-/// An edge, and how likely the model finds it.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(super) struct EdgeWire {
-    /// Its ends: the sender's own node ids.
-    #[schema(value_type = Vec<Value>, min_items = 2, max_items = 2, example = json!([3, 7]))]
-    pub(super) edge: [Value; 2],
-    #[schema(example = 0.02)]
-    pub(super) completion: f64,
-}
-
 /// What is kept of a graph while the graph itself is with the scorer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Subject {
@@ -232,47 +244,39 @@ impl Subject {
         (graph, Self { summary, node_ids, warnings })
     }
 
-    fn name(&self, node: u32) -> Value {
+    pub(super) fn name(&self, node: u32) -> Value {
         self.node_ids.as_ref().and_then(|ids| ids.get(node as usize)).cloned().unwrap_or_else(|| node.into())
     }
 }
 
 impl KindScore {
     pub(super) fn new(detector_id: DetectorId, score: &Score) -> Self {
-        let Completion { values, mean, histogram } = &score.completion;
         Self {
             kind: score.kind,
             detector_id,
             nonconformity: score.nonconformity,
             p_value: score.p_value,
-            completion: CompletionWire {
-                samples: values.len(),
-                mean: *mean,
-                bin_edges: histogram.bin_edges.clone(),
-                histogram: histogram.counts.clone(),
-            },
+            completion: score.findings.completion().map(CompletionWire::new),
+            nll: score.findings.nll().map(NllWire::new),
         }
     }
 }
 
-impl ExplanationWire {
-    /// The explanation of the detector with the smallest p-value; none unless it was asked for.
-    pub(super) fn of(scored: &Scored, subject: &Subject) -> Option<Self> {
-        let most_alarmed = |(a, _): &(&Score, _), (b, _): &(&Score, _)| a.p_value.total_cmp(&b.p_value);
-        let (score, explanation) = scored
-            .scores
-            .iter()
-            .filter_map(|(_, score)| score.explanation.as_ref().map(|explanation| (score, explanation)))
-            .min_by(most_alarmed)?;
-        let Explanation { edges, complete } = explanation;
-        let edges = edges
-            .iter()
-            .map(|edge| EdgeWire {
-                edge: [subject.name(edge.edge.0), subject.name(edge.edge.1)],
-                completion: edge.completion,
-            })
-            .collect();
-        Some(Self { kind: score.kind, edges, complete: *complete })
+impl CompletionWire {
+    fn new(Completion { values, mean, histogram }: &Completion) -> Self {
+        Self {
+            samples: values.len(),
+            mean: *mean,
+            bin_edges: histogram.bin_edges.clone(),
+            histogram: histogram.counts.clone(),
+        }
+    }
+}
+
+impl NllWire {
+    fn new(nll: &Nll) -> Self {
+        let Nll { per_node, total, mean, rows, stop, out_of_reach, std_error, orderings, .. } = *nll;
+        Self { per_node, total, mean, std_error, orderings, rows, stop, out_of_reach }
     }
 }
 

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Result, Tensor, bail};
-use candle_nn::{VarBuilder, VarMap};
+use candle_core::{Result, Tensor, bail};
 
 use super::batch::is_edge;
-use super::network::{MaskedNetwork, NODE_INPUTS};
+use super::network::MaskedNetwork;
 use super::sample::EdgeSample;
 use super::{Masking, path_class};
 use crate::graph::Graph;
 use crate::graph::path::PathFinder;
-use crate::model::{MaskedHyperparameters, Vocabulary};
+use crate::model::{Cost, Kind, MaskedHyperparameters, Vocabulary};
 use crate::nn::graph_convolution::Convolution;
 use crate::nn::layer::NORMALISE_EPSILON;
-use crate::nn::matmul::matmul;
+use crate::nn::packed::{Affine, check_weights, floats, relu};
 
 /// Masked edges whose changes are computed together: enough rows for a fast matrix product, few enough to stay in cache.
 const EDGES_AT_ONCE: usize = 64;
@@ -46,31 +45,32 @@ pub struct Logits {
 
 impl MaskedModel {
     /// # Errors
-    /// When a parameter is missing, unknown, or of another shape than the hyper-parameters say.
+    /// When a parameter is missing, unknown, or of another shape than the hyper-parameters say, or when the kind masks
+    /// nothing.
     pub fn new(
-        masking: Masking,
+        kind: Kind,
         config: MaskedHyperparameters,
         vocabulary: Vocabulary,
         weights: BTreeMap<String, Tensor>,
     ) -> Result<Self> {
-        check_names(&config, &vocabulary, &weights)?;
-        let h = config.hidden_dim;
+        let Some(masking) = Masking::of(kind) else { bail!("{kind} masks nothing") };
+        check_weights(&weights, &[], |vb| MaskedNetwork::new(&config, &vocabulary, vb))?;
         let embedding = |name: &str| floats(&weights, &format!("{name}.weight"));
-        let affine = |name: &str, input: usize, output: usize| Affine::new(&weights, name, input, output);
+        let affine = |name: &str| Affine::new(&weights, name);
         Ok(Self {
             masking,
-            input: affine("input", NODE_INPUTS, h)?,
+            input: affine("input")?,
             label_embedding: if vocabulary.node_labels.is_empty() { Vec::new() } else { embedding("label_embedding")? },
             convolutions: (0..config.layers)
                 .map(|layer| {
-                    let part = |part: &str| affine(&format!("convolutions.{layer}.{part}"), h, h);
+                    let part = |part: &str| affine(&format!("convolutions.{layer}.{part}"));
                     Ok([part("first")?, part("second")?])
                 })
                 .collect::<Result<_>>()?,
-            pair_first: affine("pair_first", 2 * h, h)?,
+            pair_first: affine("pair_first")?,
             path_embedding: embedding("path_embedding")?,
-            pair_second: affine("pair_second", h, h)?,
-            output: affine("output", h, 1)?,
+            pair_second: affine("pair_second")?,
+            output: affine("output")?,
             config,
             vocabulary,
             weights,
@@ -129,6 +129,27 @@ impl MaskedModel {
     pub fn edge_completions(&self, graph: &Graph, edges: &[(u32, u32)]) -> Vec<f64> {
         let samples: Vec<EdgeSample> = edges.iter().map(|&edge| EdgeSample { edge, non_edge: None }).collect();
         self.logits(graph, &samples).edges.into_iter().map(|logit| sigmoid(f64::from(logit))).collect()
+    }
+
+    /// Estimated multiply-adds and bytes of `samples` completions of a graph, each with a non-edge.
+    #[must_use]
+    pub fn cost(&self, nodes: usize, edges: usize, samples: usize) -> Cost {
+        let [n, m, h, layers, samples] =
+            [nodes, edges, self.config.hidden_dim, self.config.layers, samples].map(|size| size as u64);
+        let whole_pass = layers * (2 * n * h * h + 2 * m * h);
+        // A search for the path around the edge, two judgements, and for full-mask what the edge changes nearby.
+        let degree = 1 + 2 * m / n.max(1);
+        let nearby = (2 + 2 * degree + degree * degree).min(n);
+        let changed = match self.masking {
+            Masking::Removed => layers * nearby * (2 * h * h + degree * h),
+            Masking::Kept => 0,
+        };
+        let per_sample = 2 * (n + m) + 6 * h * h + changed;
+        let held = (layers + 3) * n * h + EDGES_AT_ONCE as u64 * layers * nearby * h;
+        Cost {
+            multiply_adds: whole_pass.saturating_add(samples.saturating_mul(per_sample)),
+            bytes: 4 * held + 8 * (n + 2 * m),
+        }
     }
 
     /// h₀ of a node of this degree and label, appended to `rows`.
@@ -282,63 +303,6 @@ impl MaskedModel {
     }
 }
 
-/// The names and shapes of the weights must be exactly those of the network: nothing missing, nothing besides.
-fn check_names(
-    config: &MaskedHyperparameters,
-    vocabulary: &Vocabulary,
-    weights: &BTreeMap<String, Tensor>,
-) -> Result<()> {
-    let map = VarMap::new();
-    MaskedNetwork::new(config, vocabulary, &VarBuilder::from_varmap(&map, DType::F32, &candle_core::Device::Cpu))?;
-    let expected = map.data().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for (name, variable) in expected.iter() {
-        match weights.get(name) {
-            Some(tensor) if tensor.dims() == variable.dims() => {}
-            Some(tensor) => bail!("{name} is {:?}, not {:?}", tensor.dims(), variable.dims()),
-            None => bail!("{name} is missing"),
-        }
-    }
-    match weights.keys().find(|name| !expected.contains_key(*name)) {
-        Some(name) => bail!("{name} is not a parameter of this model"),
-        None => Ok(()),
-    }
-}
-
-fn floats(weights: &BTreeMap<String, Tensor>, name: &str) -> Result<Vec<f32>> {
-    match weights.get(name) {
-        Some(tensor) => tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1(),
-        None => bail!("{name} is missing"),
-    }
-}
-
-/// `y = x W + b`, the weight stored `[input, output]`.
-#[derive(Debug, Clone)]
-struct Affine {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    input: usize,
-}
-
-impl Affine {
-    fn new(weights: &BTreeMap<String, Tensor>, name: &str, input: usize, output: usize) -> Result<Self> {
-        let stored = floats(weights, &format!("{name}.weight"))?; // [output, input]
-        let transposed = (0..input).flat_map(|i| stored.iter().skip(i).step_by(input)).copied().collect();
-        let bias = floats(weights, &format!("{name}.bias"))?;
-        debug_assert_eq!(bias.len(), output);
-        Ok(Self { weight: transposed, bias, input })
-    }
-
-    fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let columns = self.bias.len();
-        let mut y = vec![0.0; x.len() / self.input * columns];
-        matmul(x, &self.weight, &mut y, self.input, columns);
-        for row in y.chunks_exact_mut(columns) {
-            add(row, &self.bias);
-        }
-        y
-    }
-}
-
 /// Pairs to judge: `features [P, 2 H]` and a path class each.
 #[derive(Default)]
 struct Pairs {
@@ -455,10 +419,6 @@ fn row(matrix: &[f32], index: u32, width: usize) -> &[f32] {
 
 fn add(x: &mut [f32], y: &[f32]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-}
-
-fn relu(x: &mut [f32]) {
-    x.iter_mut().for_each(|x| *x = x.max(0.0));
 }
 
 /// One row of `nn::layer::normalise_rows`.

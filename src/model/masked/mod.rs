@@ -29,11 +29,13 @@ pub enum Masking {
 }
 
 impl Masking {
+    /// `None` for a kind that masks nothing.
     #[must_use]
-    pub const fn of(kind: Kind) -> Self {
+    pub const fn of(kind: Kind) -> Option<Self> {
         match kind {
-            Kind::FullMask => Self::Removed,
-            Kind::FullEdgePrediction => Self::Kept,
+            Kind::FullMask => Some(Self::Removed),
+            Kind::FullEdgePrediction => Some(Self::Kept),
+            Kind::GraphRnn | Kind::Gran => None,
         }
     }
 }

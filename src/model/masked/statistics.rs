@@ -7,7 +7,7 @@ use super::MaskedModel;
 use super::inference::sigmoid;
 use super::sample::draw;
 use crate::graph::Graph;
-use crate::model::Observation;
+use crate::model::{Evidence, Observation};
 use crate::nn::seed::stream;
 use crate::stats::summary::quantile;
 
@@ -42,7 +42,7 @@ pub fn observe(model: &MaskedModel, graph: &Graph, samples: usize, seed: u64) ->
     let unlikeliness = -statistics[0];
     statistics.extend(summarise(&logits.non_edges));
     let completions = logits.edges.iter().map(|&logit| sigmoid(f64::from(logit))).collect();
-    Observation { statistics, unlikeliness, completions }
+    Observation { statistics, unlikeliness, evidence: Evidence::Completions(completions) }
 }
 
 fn summarise(logits: &[f32]) -> Vec<f64> {

@@ -14,9 +14,9 @@ use super::network::MaskedNetwork;
 use super::sample::{EdgeSample, draw};
 use super::{MaskedModel, Masking};
 use crate::graph::{Graph, Limits};
-use crate::model::{MaskedHyperparameters, Vocabulary};
+use crate::model::{Kind, MaskedHyperparameters, Vocabulary};
 use crate::nn::graph_convolution::Convolution;
-use crate::nn::parameters::Parameters;
+use crate::nn::parameters::{Parameters, Scheme};
 use crate::nn::seed::stream;
 
 fn random_graph(n: u64, density: f64, seed: u64) -> Graph {
@@ -25,6 +25,13 @@ fn random_graph(n: u64, density: f64, seed: u64) -> Graph {
     let edges: Vec<_> = pairs.filter(|_| rng.random_bool(density)).collect();
     let labels = (0..n).map(|_| rng.random_range(0..4)).collect();
     Graph::new(n, &edges, Some(labels), &Limits::default()).unwrap().0
+}
+
+const fn kind_of(masking: Masking) -> Kind {
+    match masking {
+        Masking::Removed => Kind::FullMask,
+        Masking::Kept => Kind::FullEdgePrediction,
+    }
 }
 
 struct Fixture {
@@ -43,7 +50,7 @@ impl Fixture {
         let map = VarMap::new();
         let vb = VarBuilder::from_varmap(&map, dtype, &Device::Cpu);
         let network = MaskedNetwork::new(&config, &vocabulary, &vb).unwrap();
-        let parameters = Parameters::initialise(&map, 5).unwrap();
+        let parameters = Parameters::initialise(&map, Scheme::Glorot, 5).unwrap();
         let weights: BTreeMap<String, Tensor> = parameters
             .iter()
             .map(|(name, variable)| {
@@ -59,7 +66,7 @@ impl Fixture {
 
     fn model(&self, masking: Masking) -> MaskedModel {
         let weights = self.parameters.snapshot().unwrap();
-        MaskedModel::new(masking, self.config.clone(), self.vocabulary.clone(), weights).unwrap()
+        MaskedModel::new(kind_of(masking), self.config.clone(), self.vocabulary.clone(), weights).unwrap()
     }
 
     /// The differentiable network's logits of edges and non-edges.
@@ -154,7 +161,9 @@ fn every_parameter_has_a_finite_gradient_that_finite_differences_confirm() {
 #[test]
 fn weights_must_be_exactly_those_of_the_network() {
     let fixture = Fixture::new(Convolution::Gin, false, DType::F32);
-    let make = |weights| MaskedModel::new(Masking::Kept, fixture.config.clone(), fixture.vocabulary.clone(), weights);
+    let make = |weights| {
+        MaskedModel::new(Kind::FullEdgePrediction, fixture.config.clone(), fixture.vocabulary.clone(), weights)
+    };
     let good = fixture.parameters.snapshot().unwrap();
     let mut missing = good.clone();
     missing.remove("output.weight");
