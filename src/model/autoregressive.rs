@@ -6,7 +6,8 @@ use candle_core::Tensor;
 
 use super::gran::{self, GranModel};
 use super::graph_rnn::{self, GraphRnnModel};
-use super::likelihood::{Likelihood, NoTerms, Terms};
+use super::likelihood::{Likelihood, NoTerms, OrderingLikelihood, Terms};
+use super::sequence::Sequence;
 use super::{Cost, Evidence, Observation, Vocabulary};
 use crate::graph::Graph;
 use crate::graph::order::random_bfs_order;
@@ -74,20 +75,53 @@ impl AutoregressiveModel {
 
     /// The graph's likelihood in `orderings` random orderings, at least one.
     pub fn likelihood<T: Terms>(&self, graph: &Graph, orderings: usize, seed: u64, terms: &mut T) -> Likelihood {
+        let mut found = self.batch(&[graph], orderings, seed, terms).into_iter();
+        Likelihood { nodes: graph.node_count(), orderings: found.next().unwrap_or_default() }
+    }
+
+    /// [`AutoregressiveModel::likelihood`] of each graph, to the same bits.
+    #[must_use]
+    pub fn likelihoods(&self, graphs: &[&Graph], orderings: usize, seed: u64) -> Vec<Likelihood> {
+        let found = self.batch(graphs, orderings, seed, &mut NoTerms);
+        let nodes = graphs.iter().map(|graph| graph.node_count());
+        nodes.zip(found).map(|(nodes, orderings)| Likelihood { nodes, orderings }).collect()
+    }
+
+    /// Each graph's orderings, with as many sequences at once as may be held. `terms` is for one graph.
+    fn batch<T: Terms>(
+        &self,
+        graphs: &[&Graph],
+        orderings: usize,
+        seed: u64,
+        terms: &mut T,
+    ) -> Vec<Vec<OrderingLikelihood>> {
         let count = orderings.max(1);
-        let together = (HELD_AT_ONCE / (graph.node_count() + graph.edge_count())).clamp(1, count);
-        let mut likelihoods = Vec::with_capacity(count);
-        for first in (0..count).step_by(together) {
-            let range = first..(first + together).min(count);
-            let orders: Vec<Vec<u32>> =
-                range.map(|index| random_bfs_order(graph, &mut stream(seed, "orderings", index as u64))).collect();
-            let mut terms = Shifted { first, terms };
-            likelihoods.extend(match &self.network {
-                Network::GraphRnn(model) => model.likelihoods(graph, &orders, &mut terms),
-                Network::Gran(model) => model.likelihoods(graph, &orders, &mut terms),
-            });
+        let mut found: Vec<Vec<OrderingLikelihood>> = graphs.iter().map(|_| Vec::with_capacity(count)).collect();
+        let (mut held, mut owners, mut size) = (Vec::new(), Vec::new(), 0);
+        let mut compute = |held: &mut Vec<Sequence>, owners: &mut Vec<usize>| {
+            let likelihoods = match &self.network {
+                Network::GraphRnn(model) => model.likelihoods(held, terms),
+                Network::Gran(model) => model.likelihoods(held, terms),
+            };
+            held.clear();
+            for (owner, likelihood) in owners.drain(..).zip(likelihoods) {
+                found[owner].push(likelihood);
+            }
+        };
+        for (owner, graph) in graphs.iter().enumerate() {
+            let weight = graph.node_count() + graph.edge_count();
+            for index in 0..count as u64 {
+                if size + weight > HELD_AT_ONCE && !held.is_empty() {
+                    compute(&mut held, &mut owners);
+                    size = 0;
+                }
+                held.push(Sequence::new(graph, random_bfs_order(graph, &mut stream(seed, "orderings", index))));
+                owners.push(owner);
+                size += weight;
+            }
         }
-        Likelihood { nodes: graph.node_count(), orderings: likelihoods }
+        compute(&mut held, &mut owners);
+        found
     }
 
     /// Estimated multiply-adds and bytes of a likelihood.
@@ -127,24 +161,6 @@ fn observation(likelihood: Likelihood) -> Observation {
 
 /// A slot that costs less than this costs nothing worth a logarithm.
 const SMALLEST_PER_SLOT: f64 = 1e-4;
-
-/// Terms of orderings that are counted from another than the first.
-struct Shifted<'a, T> {
-    first: usize,
-    terms: &'a mut T,
-}
-
-impl<T: Terms> Terms for Shifted<'_, T> {
-    const WANTED: bool = T::WANTED;
-
-    fn slot(&mut self, ordering: usize, nodes: (u32, u32), present: bool, nll: f64) {
-        self.terms.slot(self.first + ordering, nodes, present, nll);
-    }
-
-    fn node(&mut self, ordering: usize, node: u32, nll: f64) {
-        self.terms.node(self.first + ordering, node, nll);
-    }
-}
 
 /// Absences that cost less than this in an ordering are no surprise.
 const SURPRISING_ABSENCE: f64 = 0.25;
@@ -214,7 +230,6 @@ impl Terms for Surprises {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::likelihood::OrderingLikelihood;
 
     #[test]
     fn statistics_are_as_many_as_their_names_and_finite_at_the_borders() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::likelihood::Terms;
+use super::sequence::Sequence;
 use crate::graph::Graph;
 use crate::graph::order::random_bfs_order;
 use crate::graph::testing::graph;
@@ -47,4 +48,9 @@ impl Terms for TermSums {
 /// Random orderings.
 pub(crate) fn orders(graph: &Graph, count: u64) -> Vec<Vec<u32>> {
     (0..count).map(|index| random_bfs_order(graph, &mut stream(1, "test order", index))).collect()
+}
+
+/// The graph in each of the orderings.
+pub(crate) fn told(graph: &Graph, orders: &[Vec<u32>]) -> Vec<Sequence> {
+    orders.iter().map(|order| Sequence::new(graph, order.clone())).collect()
 }

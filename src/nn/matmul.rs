@@ -88,31 +88,21 @@ pub fn multiply<T: super::real::Real>(x: View<'_, T>, w: View<'_, T>, y: &mut [T
     }
 }
 
-/// `y = x W` for row-major `x [rows, inner]`, `W [inner, columns]`, `y [rows, columns]`; on the calling thread.
-///
-/// # Panics
-/// When a slice's length isn't the product of its dimensions: a bug of the caller's, caught before memory is touched.
-pub fn matmul(x: &[f32], w: &[f32], y: &mut [f32], inner: usize, columns: usize) {
-    let rows = y.len().checked_div(columns).unwrap_or(0);
-    assert_eq!(x.len(), rows * inner, "x is [rows, inner]");
-    assert_eq!(w.len(), inner * columns, "W is [inner, columns]");
-    multiply(View::new(x, rows, inner), View::new(w, inner, columns), y, Write::Replace);
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{View, Write, matmul, multiply};
+    use super::{View, Write, multiply};
 
     #[test]
     fn small_product() {
-        let mut y = [0.0; 4];
-        matmul(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1.0, 0.0, 0.0, 1.0, 10.0, 100.0], &mut y, 3, 2);
+        let mut y = [0.0_f32; 4];
+        let (x, w) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 1.0, 10.0, 100.0]);
+        multiply(View::new(&x, 2, 3), View::new(&w, 3, 2), &mut y, Write::Replace);
         assert_eq!(y, [31.0, 302.0, 64.0, 605.0]);
     }
 
     #[test]
     fn no_rows_is_no_work() {
-        matmul(&[], &[1.0, 2.0], &mut [], 1, 2);
+        multiply(View::new(&[], 0, 1), View::new(&[1.0_f32, 2.0], 1, 2), &mut [], Write::Replace);
     }
 
     #[test]
@@ -125,9 +115,9 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "W is [inner, columns]")]
+    #[should_panic(expected = "W [inner, columns]")]
     fn wrong_lengths_never_reach_memory() {
-        matmul(&[1.0, 2.0], &[1.0], &mut [0.0], 2, 1);
+        multiply(View::new(&[1.0_f32, 2.0], 1, 2), View::new(&[1.0], 1, 1), &mut [0.0], Write::Replace);
     }
 
     #[test]

@@ -34,10 +34,12 @@ pub trait Real:
 impl Real for f32 {
     const ONE: Self = 1.0;
 
+    #[inline(always)]
     fn sigmoid(self) -> Self {
         1.0 / (1.0 + exp(-self))
     }
 
+    #[inline(always)]
     fn hyperbolic_tangent(self) -> Self {
         1.0 - 2.0 / (1.0 + exp(2.0 * self))
     }
@@ -57,10 +59,12 @@ impl Real for f32 {
 impl Real for f64 {
     const ONE: Self = 1.0;
 
+    #[inline(always)]
     fn sigmoid(self) -> Self {
         1.0 / (1.0 + (-self).exp())
     }
 
+    #[inline(always)]
     fn hyperbolic_tangent(self) -> Self {
         self.tanh()
     }

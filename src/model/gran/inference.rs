@@ -7,13 +7,12 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::blocks::{Batch, Block, Blocks, Marks, block_count};
 use super::network::{CODES, GranNetwork};
 use super::{SIZES, Shape, SizeLaw};
-use crate::graph::Graph;
 use crate::model::Mode;
 use crate::model::likelihood::{FarEdges, OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
 use crate::nn::gru::PackedGru;
 use crate::nn::loss::binary_cross_entropy;
-use crate::nn::packed::{Affine, check_weights, floats, relu};
+use crate::nn::packed::{Affine, check_weights, relu};
 use crate::nn::real::Real;
 
 /// Edges and entries computed at once, about: what bounds the memory, whatever the graph.
@@ -43,8 +42,9 @@ struct Layer {
 /// The first layer of an [`EdgeMlp`] or a [`Head`] is computed at the nodes; its bias is added along the edge.
 #[derive(Debug, Clone)]
 struct EdgeMlp {
-    /// `[H, H']`, without the codes.
+    /// `[H, H']`, without the codes and the bias.
     first: Affine,
+    bias: Vec<f32>,
     /// `[CODES, H']` each: what the codes of source and destination add.
     source_codes: Vec<f32>,
     destination_codes: Vec<f32>,
@@ -53,7 +53,9 @@ struct EdgeMlp {
 
 #[derive(Debug, Clone)]
 struct Head {
+    /// Without the bias.
     first: Affine,
+    bias: Vec<f32>,
     rest: [Affine; 2],
 }
 
@@ -99,24 +101,23 @@ impl GranModel {
         &self.shape
     }
 
-    /// The likelihood of the graph in each of `orders`, breadth-first orderings of it. `terms` gets what each is the sum of.
-    pub fn likelihoods<T: Terms>(&self, graph: &Graph, orders: &[Vec<u32>], terms: &mut T) -> Vec<OrderingLikelihood> {
-        let sequences: Vec<Sequence> = orders.iter().map(|order| Sequence::new(graph, order.clone())).collect();
-        let mut likelihoods = vec![OrderingLikelihood::default(); orders.len()];
+    /// The likelihood of each sequence. `terms` gets what each is the sum of.
+    pub fn likelihoods<T: Terms>(&self, sequences: &[Sequence], terms: &mut T) -> Vec<OrderingLikelihood> {
+        let mut likelihoods = vec![OrderingLikelihood::default(); sequences.len()];
         let (mut batch, mut marks, mut buffers) = (Batch::default(), Marks::default(), Buffers::default());
-        let count = block_count(&self.shape, graph.node_count());
         for (ordering, sequence) in sequences.iter().enumerate() {
+            let count = block_count(&self.shape, sequence.node_count());
             let blocks = Blocks::new(sequence, self.shape);
             self.charge_the_rest(ordering, &blocks, count, &mut likelihoods[ordering], terms);
             for index in 0..count {
                 batch.push(&blocks, index, ordering, &mut marks);
                 if batch.edges.len().max(batch.entries.len()) >= PAIRS_AT_ONCE {
-                    self.charge(&mut batch, &sequences, &mut likelihoods, &mut buffers, terms);
+                    self.charge(&mut batch, sequences, &mut likelihoods, &mut buffers, terms);
                 }
             }
         }
         if !batch.blocks.is_empty() {
-            self.charge(&mut batch, &sequences, &mut likelihoods, &mut buffers, terms);
+            self.charge(&mut batch, sequences, &mut likelihoods, &mut buffers, terms);
         }
         likelihoods
     }
@@ -200,7 +201,7 @@ impl GranModel {
                 buffers.states.resize(start + h, 0.0);
                 continue;
             }
-            buffers.states.extend_from_slice(&self.input.bias);
+            buffers.states.extend_from_slice(self.input.bias());
             for &column in &batch.features[range[0] as usize..range[1] as usize] {
                 let weight = self.input.row(column as usize);
                 buffers.states[start..].iter_mut().zip(weight).for_each(|(x, w)| *x += w);
@@ -233,11 +234,14 @@ impl EdgeMlp {
     fn new(weights: &BTreeMap<String, Tensor>, name: &str, width: usize) -> Result<Self> {
         let all = Affine::new(weights, &format!("{name}.first"))?; // [H + 2 CODES, H']
         let hidden = all.output_dim();
-        let rows = |first: usize, count: usize| all.weight[first * hidden..(first + count) * hidden].to_vec();
+        let rows = |first: usize, count: usize| -> Vec<f32> {
+            (first..first + count).flat_map(|row| all.row(row)).copied().collect()
+        };
         Ok(Self {
             source_codes: rows(width, CODES),
             destination_codes: rows(width + CODES, CODES),
-            first: Affine::from_parts(rows(0, width), floats(weights, &format!("{name}.first.bias"))?),
+            first: Affine::from_parts(&rows(0, width), &vec![0.0; hidden]),
+            bias: all.bias().to_vec(),
             second: Affine::new(weights, &format!("{name}.second"))?,
         })
     }
@@ -245,7 +249,7 @@ impl EdgeMlp {
     /// `[E, H']` from the states, to the buffer named.
     fn forward(&self, batch: &Batch, buffers: &mut Buffers, to: fn(&mut Buffers) -> &mut Vec<f32>) {
         let width = self.first.output_dim();
-        self.first.product_into(&buffers.states, &mut buffers.projected);
+        self.first.forward_into(&buffers.states, &mut buffers.projected);
         buffers.hidden.clear();
         let row = |of: u32| of as usize * width..(of as usize + 1) * width;
         let code = |node: u32| row(batch.codes[node as usize]);
@@ -254,7 +258,7 @@ impl EdgeMlp {
             let of_destination = &self.destination_codes[code(d)];
             let source = &buffers.projected[row(s)];
             let destination = &buffers.projected[row(d)];
-            let codes = of_source.iter().zip(of_destination).zip(&self.first.bias);
+            let codes = of_source.iter().zip(of_destination).zip(&self.bias);
             let states = source.iter().zip(destination);
             buffers.hidden.extend(states.zip(codes).map(|((s, d), ((cs, cd), b))| ((s - d) + (cs + cd + b)).max(0.0)));
         }
@@ -267,22 +271,24 @@ impl EdgeMlp {
 impl Head {
     fn new(weights: &BTreeMap<String, Tensor>, name: &str) -> Result<Self> {
         let layer = |index: usize| Affine::new(weights, &format!("{name}.{index}"));
-        Ok(Self { first: layer(0)?, rest: [layer(1)?, layer(2)?] })
+        let mut first = layer(0)?;
+        let bias = first.bias().to_vec();
+        first.drop_bias();
+        Ok(Self { first, bias, rest: [layer(1)?, layer(2)?] })
     }
 
     /// `[entries, C]` from the states, to the buffer named.
     fn forward(&self, batch: &Batch, buffers: &mut Buffers, to: fn(&mut Buffers) -> &mut Vec<f32>) {
         let width = self.first.output_dim();
-        self.first.product_into(&buffers.states, &mut buffers.projected);
+        self.first.forward_into(&buffers.states, &mut buffers.projected);
         buffers.hidden.clear();
         for (&row, &column) in batch.entries.sources.iter().zip(&batch.entries.destinations) {
             let of_row = &buffers.projected[row as usize * width..(row as usize + 1) * width];
             let of_column = &buffers.projected[column as usize * width..(column as usize + 1) * width];
-            let both = of_row.iter().zip(of_column).zip(&self.first.bias);
+            let both = of_row.iter().zip(of_column).zip(&self.bias);
             buffers.hidden.extend(both.map(|((r, c), b)| (r - c + b).max(0.0)));
         }
-        self.rest[0].forward_into(&buffers.hidden, &mut buffers.gates);
-        relu(&mut buffers.gates);
+        self.rest[0].rectified_into(&buffers.hidden, &mut buffers.gates);
         let mut y = std::mem::take(to(buffers));
         self.rest[1].forward_into(&buffers.gates, &mut y);
         *to(buffers) = y;

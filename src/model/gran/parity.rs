@@ -12,6 +12,7 @@ use crate::model::golden::{
     assert_close, assert_norms, fill, full_size, names, numbers, reference, sequence_of, step_and_compare, values,
 };
 use crate::model::likelihood::NoTerms;
+use crate::model::testing::told;
 use crate::nn::loss::binary_cross_entropy;
 
 /// Our name of a parameter of the authors' modules.
@@ -99,7 +100,7 @@ fn holds_to_the_reference(name: &str, block_size: usize, stride: usize, dtype: D
     assert_norms(&own["grad_l2_norm_of_original_loss_per_param"], our_name, &parameters, &gradients, tolerance);
 
     let packed = model(&shape, parameters.snapshot().unwrap(), 0.5);
-    let found = packed.likelihoods(&graph, &[(0..6).collect()], &mut NoTerms)[0];
+    let found = packed.likelihoods(&told(&graph, &[(0..6).collect()]), &mut NoTerms)[0];
     assert_close("packed", &[found.total()], &faithful, 1e-5);
     assert_eq!(found.slots, own["n_entries"].as_u64().unwrap());
 }
@@ -152,7 +153,7 @@ fn holds_to_full_size(name: &str, dtype: DType, tolerance: f64) {
     assert_norms(&own["gradient_l2_norm_of_training_loss"], our_name, &parameters, &gradients, tolerance);
 
     let packed = model(&shape, parameters.snapshot().unwrap(), 0.5);
-    let found = packed.likelihoods(&graph, &[graph.nodes().collect()], &mut NoTerms)[0];
+    let found = packed.likelihoods(&told(&graph, &[graph.nodes().collect()]), &mut NoTerms)[0];
     assert_close("packed", &[found.total()], &numbers(&own["total_nll"]), 1e-5);
     assert_eq!(found.slots, own["n_entries"].as_u64().unwrap());
 

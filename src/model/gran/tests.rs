@@ -13,7 +13,7 @@ use crate::model::Mode;
 use crate::model::golden::{assert_close, values};
 use crate::model::likelihood::NoTerms;
 use crate::model::sequence::Sequence;
-use crate::model::testing::{TermSums, orders, sequences};
+use crate::model::testing::{TermSums, orders, sequences, told};
 use crate::nn::parameters::{Parameters, Scheme};
 
 pub(super) const SHAPE: Shape = Shape {
@@ -77,7 +77,7 @@ fn the_probabilities_of_all_sequences_of_a_size_add_up_to_one() {
                 let sum: f64 = sequences(nodes)
                     .iter()
                     .map(|graph| {
-                        let found = model.likelihoods(graph, &[graph.nodes().collect()], &mut NoTerms)[0];
+                        let found = model.likelihoods(&told(graph, &[graph.nodes().collect()]), &mut NoTerms)[0];
                         far |= found.out_of_reach > 0.0;
                         (-(found.rows + found.out_of_reach)).exp()
                     })
@@ -104,8 +104,8 @@ proptest! {
             let model = model(&shape, parameters.snapshot().unwrap(), 0.01);
             let orders = orders(&graph, 3);
             let mut terms = TermSums::default();
-            let found = model.likelihoods(&graph, &orders, &mut terms);
-            prop_assert_eq!(&found, &model.likelihoods(&graph, &orders, &mut NoTerms));
+            let found = model.likelihoods(&told(&graph, &orders), &mut terms);
+            prop_assert_eq!(&found, &model.likelihoods(&told(&graph, &orders), &mut NoTerms));
             for (index, (order, found)) in orders.iter().zip(&found).enumerate() {
                 let sum = terms.0.get(&index).copied().unwrap_or(0.0);
                 prop_assert!((sum - found.total()).abs() < 1e-9 * found.total().max(1.0), "{} {}", sum, found.total());
@@ -214,7 +214,7 @@ fn graphs_unlike_any_in_training_get_a_finite_score() {
         let (_, parameters, _) = network(&shape, DType::F32, 1);
         let model = model(&shape, parameters.snapshot().unwrap(), 1e-6);
         for graph in &strange {
-            for found in model.likelihoods(graph, &orders(graph, 2), &mut NoTerms) {
+            for found in model.likelihoods(&told(graph, &orders(graph, 2)), &mut NoTerms) {
                 let told = shape.mode == Mode::Proper || graph.node_count() >= shape.block_size;
                 assert!(
                     found.total().is_finite() && (found.total() > 0.0) == told,
@@ -232,22 +232,25 @@ fn graphs_unlike_any_in_training_get_a_finite_score() {
                 );
             }
         }
-        let clique = model.likelihoods(&strange[2], &orders(&strange[2], 1), &mut NoTerms)[0];
+        let clique = model.likelihoods(&told(&strange[2], &orders(&strange[2], 1)), &mut NoTerms)[0];
         assert_eq!(clique.far_edges > 0, shape.mode == Mode::Proper);
     }
 }
 
 #[test]
-fn chunks_of_blocks_change_nothing_that_counts() {
-    let graph = random_graph(400, 700, 4);
-    let shape = Shape { max_prev_node: 60, ..SHAPE };
-    let (_, parameters, _) = network(&shape, DType::F32, 1);
-    let model = model(&shape, parameters.snapshot().unwrap(), 1e-4);
-    let orders = orders(&graph, 5);
-    let first = model.likelihoods(&graph, &orders, &mut NoTerms);
-    assert_eq!(first, model.likelihoods(&graph, &orders, &mut NoTerms));
-    let alone = model.likelihoods(&graph, &orders[..1], &mut NoTerms)[0];
-    assert!((alone.total() / first[0].total() - 1.0).abs() < 1e-5);
+fn an_ordering_costs_the_same_bits_whatever_is_scored_beside_it() {
+    let graphs = [random_graph(400, 700, 4), random_graph(9, 14, 1), graph(1, &[]), random_graph(60, 200, 2)];
+    for shape in shapes() {
+        let shape = Shape { max_prev_node: 60, ..shape };
+        let (_, parameters, _) = network(&shape, DType::F32, 1);
+        let model = model(&shape, parameters.snapshot().unwrap(), 1e-4);
+        let sequences: Vec<Sequence> = graphs.iter().flat_map(|graph| told(graph, &orders(graph, 3))).collect();
+        let together = model.likelihoods(&sequences, &mut NoTerms);
+        for (sequence, expected) in sequences.iter().zip(&together) {
+            let alone = model.likelihoods(std::slice::from_ref(sequence), &mut NoTerms);
+            assert_eq!(alone, [*expected], "{shape:?}, {} nodes", sequence.node_count());
+        }
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::model::Mode;
 use crate::model::golden::{assert_close, values};
 use crate::model::likelihood::{NoTerms, OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
-use crate::model::testing::{TermSums, orders, sequences};
+use crate::model::testing::{TermSums, orders, sequences, told};
 use crate::nn::loss::binary_cross_entropy;
 use crate::nn::parameters::{Parameters, Scheme};
 use crate::nn::seed::stream;
@@ -76,7 +76,7 @@ fn the_probabilities_of_all_sequences_add_up_to_one() {
                 for graph in sequences(nodes) {
                     let order: Vec<u32> = graph.nodes().collect();
                     let mut last_stop = LastStop::default();
-                    let likelihood = model.likelihoods(&graph, &[order], &mut last_stop)[0];
+                    let likelihood = model.likelihoods(&told(&graph, &[order]), &mut last_stop)[0];
                     sum += (-likelihood.total()).exp();
                     if nodes == LARGEST {
                         // The same rows without an end: what the stop bit at the last node gives to going on.
@@ -120,8 +120,8 @@ proptest! {
             let model = model(&shape, parameters.snapshot().unwrap(), 0.01);
             let orders = orders(&graph, 3);
             let mut terms = TermSums::default();
-            let found = model.likelihoods(&graph, &orders, &mut terms);
-            prop_assert_eq!(&found, &model.likelihoods(&graph, &orders, &mut NoTerms));
+            let found = model.likelihoods(&told(&graph, &orders), &mut terms);
+            prop_assert_eq!(&found, &model.likelihoods(&told(&graph, &orders), &mut NoTerms));
             for (index, (order, found)) in orders.iter().zip(&found).enumerate() {
                 prop_assert!((terms.0[&index] - found.total()).abs() < 1e-9 * found.total().max(1.0));
                 prop_assert!(found.total().is_finite() && found.total() > 0.0);
@@ -240,7 +240,7 @@ fn graphs_unlike_any_in_training_get_a_finite_score() {
         let (_, parameters, _) = network(&shape, DType::F32, 1);
         let model = model(&shape, parameters.snapshot().unwrap(), 1e-6);
         for graph in &strange {
-            for found in model.likelihoods(graph, &orders(graph, 2), &mut NoTerms) {
+            for found in model.likelihoods(&told(graph, &orders(graph, 2)), &mut NoTerms) {
                 assert!(found.total().is_finite() && found.total() > 0.0, "{shape:?}, {} nodes", graph.node_count());
                 let clique = graph.node_count() == 30;
                 assert_eq!(found.far_edges > 0, clique || graph.node_count() == 300, "{shape:?}");
@@ -248,7 +248,7 @@ fn graphs_unlike_any_in_training_get_a_finite_score() {
             }
         }
         let lost: Vec<u64> = model
-            .likelihoods(&strange[3], &orders(&strange[3], 1), &mut NoTerms)
+            .likelihoods(&told(&strange[3], &orders(&strange[3], 1)), &mut NoTerms)
             .iter()
             .map(|l| l.lost_nodes)
             .collect();
@@ -257,15 +257,18 @@ fn graphs_unlike_any_in_training_get_a_finite_score() {
 }
 
 #[test]
-fn an_ordering_costs_the_same_bits_whatever_is_scored_beside_it_in_chunks() {
-    let graph = random_graph(500, 900, 4);
-    let (_, parameters, _) = network(&SHAPE, DType::F32, 1);
-    let model = model(&SHAPE, parameters.snapshot().unwrap(), 1e-4);
-    let orders = orders(&graph, 10);
-    let first: Vec<OrderingLikelihood> = model.likelihoods(&graph, &orders, &mut NoTerms);
-    assert_eq!(first, model.likelihoods(&graph, &orders, &mut NoTerms));
-    let alone = model.likelihoods(&graph, &orders[..1], &mut NoTerms)[0];
-    assert!((alone.total() / first[0].total() - 1.0).abs() < 1e-6);
+fn an_ordering_costs_the_same_bits_whatever_is_scored_beside_it() {
+    let graphs = [random_graph(500, 900, 4), random_graph(9, 14, 1), graph(1, &[]), random_graph(60, 200, 2)];
+    for shape in variants() {
+        let (_, parameters, _) = network(&shape, DType::F32, 1);
+        let model = model(&shape, parameters.snapshot().unwrap(), 1e-4);
+        let sequences: Vec<Sequence> = graphs.iter().flat_map(|graph| told(graph, &orders(graph, 10))).collect();
+        let together = model.likelihoods(&sequences, &mut NoTerms);
+        for (sequence, expected) in sequences.iter().zip(&together) {
+            let alone: Vec<OrderingLikelihood> = model.likelihoods(std::slice::from_ref(sequence), &mut NoTerms);
+            assert_eq!(alone, [*expected], "{shape:?}, {} nodes", sequence.node_count());
+        }
+    }
 }
 
 #[test]

@@ -155,9 +155,9 @@ impl MaskedModel {
     /// h₀ of a node of this degree and label, appended to `rows`.
     fn push_input(&self, graph: &Graph, node: u32, degree: usize, rows: &mut Vec<f32>) {
         let (h, depth) = (self.config.hidden_dim, (degree as f32).ln_1p());
-        let (constant, slope) = self.input.weight.split_at(h);
+        let (constant, slope) = (self.input.row(0), self.input.row(1));
         let start = rows.len();
-        rows.extend(constant.iter().zip(slope).zip(&self.input.bias).map(|((c, s), b)| c + s * depth + b));
+        rows.extend(constant.iter().zip(slope).zip(self.input.bias()).map(|((c, s), b)| c + s * depth + b));
         if !self.label_embedding.is_empty() {
             let place = self.vocabulary.index(graph.labels().map(|labels| labels[node as usize]));
             let embedding = &self.label_embedding[place * h..(place + 1) * h];

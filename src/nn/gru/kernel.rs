@@ -6,20 +6,20 @@
 use super::Steps;
 use crate::nn::matmul::{View, Write, multiply};
 use crate::nn::real::Real;
+use crate::nn::simd::vectorised;
 
-/// A step of one row: the new state from the old one and both parts of the gates, the state's without its bias.
-#[inline]
-pub(super) fn advance<T: Real>(projected: &[T], recurrent: &[T], bias: &[T], previous: &[T], state: &mut [T]) {
+/// A step of one row: `state` moves on, given both parts of the gates, the state's without its bias.
+#[inline(always)]
+pub(super) fn advance<T: Real>(projected: &[T], recurrent: &[T], bias: &[T], state: &mut [T]) {
     let h = state.len();
     let (xr, xz, xn) = (&projected[..h], &projected[h..2 * h], &projected[2 * h..3 * h]);
     let (ar, az, an) = (&recurrent[..h], &recurrent[h..2 * h], &recurrent[2 * h..3 * h]);
     let (br, bz, bn) = (&bias[..h], &bias[h..2 * h], &bias[2 * h..3 * h]);
-    let previous = &previous[..h];
     for i in 0..h {
         let r = (xr[i] + (ar[i] + br[i])).sigmoid();
         let z = (xz[i] + (az[i] + bz[i])).sigmoid();
         let n = (xn[i] + r * (an[i] + bn[i])).hyperbolic_tangent();
-        state[i] = (T::ONE - z) * n + z * previous[i];
+        state[i] = (T::ONE - z) * n + z * state[i];
     }
 }
 
@@ -52,11 +52,18 @@ pub(super) fn forward<T: Real>(inputs: &Inputs<'_, T>) -> Vec<T> {
         };
         let recurrent = &mut recurrent[..rows * 3 * h];
         multiply(View::new(previous, rows, h), weight.transposed(), recurrent, Write::Replace);
-        for (row, state) in rest[..rows * h].chunks_exact_mut(h).enumerate() {
-            let projected = &projected[(now + row) * 3 * h..(now + row + 1) * 3 * h];
-            let gates = &recurrent[row * 3 * h..(row + 1) * 3 * h];
-            advance(projected, gates, bias, &previous[row * h..(row + 1) * h], state);
-        }
+        let states = &mut rest[..rows * h];
+        states.copy_from_slice(previous);
+        let projected = &projected[now * 3 * h..(now + rows) * 3 * h];
+        vectorised(
+            #[inline(always)]
+            || {
+                let gates = projected.chunks_exact(3 * h).zip(recurrent.chunks_exact(3 * h));
+                for ((projected, gates), state) in gates.zip(states.chunks_exact_mut(h)) {
+                    advance(projected, gates, bias, state);
+                }
+            },
+        );
         before = Some(now);
         now += rows;
     }
@@ -89,26 +96,23 @@ pub(super) fn backward<T: Real>(inputs: &Inputs<'_, T>, states: &[T], gradient: 
     let mut end = total;
     for &rows in steps.sizes().iter().rev() {
         let first = end - rows;
-        for row in 0..rows {
-            let at = first + row;
-            let x = &projected[at * 3 * h..(at + 1) * 3 * h];
-            let a = &mut recurrent[at * 3 * h..(at + 1) * 3 * h];
-            let dx = &mut projected_gradient[at * 3 * h..(at + 1) * 3 * h];
-            for i in 0..h {
-                let hidden = a[2 * h + i] + bias[2 * h + i];
-                let r = (x[i] + (a[i] + bias[i])).sigmoid();
-                let z = (x[h + i] + (a[h + i] + bias[h + i])).sigmoid();
-                let n = (x[2 * h + i] + r * hidden).hyperbolic_tangent();
-                let old = previous[at * h + i];
-                let d = gradient[at * h + i] + carry[row * h + i];
-                let dn = d * (T::ONE - z) * (T::ONE - n * n);
-                let dz = d * (old - n) * z * (T::ONE - z);
-                let dr = dn * hidden * r * (T::ONE - r);
-                (dx[i], dx[h + i], dx[2 * h + i]) = (dr, dz, dn);
-                (a[i], a[h + i], a[2 * h + i]) = (dr, dz, dn * r);
-                carry[row * h + i] = d * z;
-            }
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for row in 0..rows {
+                    let at = first + row;
+                    retreat(
+                        &projected[at * 3 * h..(at + 1) * 3 * h],
+                        bias,
+                        &previous[at * h..(at + 1) * h],
+                        &gradient[at * h..(at + 1) * h],
+                        &mut recurrent[at * 3 * h..(at + 1) * 3 * h],
+                        &mut projected_gradient[at * 3 * h..(at + 1) * 3 * h],
+                        &mut carry[row * h..(row + 1) * h],
+                    );
+                }
+            },
+        );
         let of_step = View::new(&recurrent[first * 3 * h..end * 3 * h], rows, 3 * h);
         multiply(of_step, weight, &mut carry[..rows * h], Write::Add);
         end = first;
@@ -117,6 +121,42 @@ pub(super) fn backward<T: Real>(inputs: &Inputs<'_, T>, states: &[T], gradient: 
         recurrent: recurrent_gradient(&recurrent, &previous, total, h),
         projected: projected_gradient,
         start: carry,
+    }
+}
+
+/// A step of one row back: turns `recurrent`, the state's part of the gates without its bias, into its gradient, and
+/// `carry`, the gradient that came from the step after, into what goes on to the step before by way of the update gate.
+#[inline(always)]
+fn retreat<T: Real>(
+    projected: &[T],
+    bias: &[T],
+    previous: &[T],
+    gradient: &[T],
+    recurrent: &mut [T],
+    projected_gradient: &mut [T],
+    carry: &mut [T],
+) {
+    let h = carry.len();
+    let (xr, xz, xn) = (&projected[..h], &projected[h..2 * h], &projected[2 * h..3 * h]);
+    let (br, bz, bn) = (&bias[..h], &bias[h..2 * h], &bias[2 * h..3 * h]);
+    let (ar, rest) = recurrent.split_at_mut(h);
+    let (az, an) = rest.split_at_mut(h);
+    let (dxr, rest) = projected_gradient.split_at_mut(h);
+    let (dxz, dxn) = rest.split_at_mut(h);
+    let (az, an, dxz, dxn) = (&mut az[..h], &mut an[..h], &mut dxz[..h], &mut dxn[..h]);
+    let (previous, gradient) = (&previous[..h], &gradient[..h]);
+    for i in 0..h {
+        let hidden = an[i] + bn[i];
+        let r = (xr[i] + (ar[i] + br[i])).sigmoid();
+        let z = (xz[i] + (az[i] + bz[i])).sigmoid();
+        let n = (xn[i] + r * hidden).hyperbolic_tangent();
+        let d = gradient[i] + carry[i];
+        let dn = d * (T::ONE - z) * (T::ONE - n * n);
+        let dz = d * (previous[i] - n) * z * (T::ONE - z);
+        let dr = dn * hidden * r * (T::ONE - r);
+        (dxr[i], dxz[i], dxn[i]) = (dr, dz, dn);
+        (ar[i], az[i], an[i]) = (dr, dz, dn * r);
+        carry[i] = d * z;
     }
 }
 

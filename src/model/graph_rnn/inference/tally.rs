@@ -1,0 +1,114 @@
+//! Adds up what slots and stops cost, in an order that depends on the sequence alone.
+
+use std::ops::Range;
+
+use super::Told;
+use super::slots::SlotRow;
+use crate::model::Mode;
+use crate::model::likelihood::{FarEdges, OrderingLikelihood, Terms};
+use crate::nn::lanes::LANES;
+
+/// The likelihoods of sequences as they come together, chunk by chunk.
+pub(super) struct Tally<'a, T> {
+    mode: Mode,
+    told: &'a [Told<'a>],
+    terms: &'a mut T,
+    likelihoods: Vec<OrderingLikelihood>,
+    /// The sequences in the lanes of the chunk at hand, and its rows.
+    members: Vec<usize>,
+    range: Range<usize>,
+    /// `[rows, LANES]` in nats: rows come in by width, and are added up by index.
+    costs: Vec<f64>,
+}
+
+impl<'a, T: Terms> Tally<'a, T> {
+    pub(super) fn new(mode: Mode, told: &'a [Told<'a>], terms: &'a mut T) -> Self {
+        let likelihoods = vec![OrderingLikelihood::default(); told.len()];
+        Self { mode, told, terms, likelihoods, members: Vec::new(), range: 0..0, costs: Vec::new() }
+    }
+
+    pub(super) fn likelihoods(self) -> Vec<OrderingLikelihood> {
+        self.likelihoods
+    }
+
+    /// Charges what is out of reach in mode `proper`, and counts it in either.
+    pub(super) fn charge_far(&mut self, far: &FarEdges) {
+        for (ordering, (Told { sequence, rows }, likelihood)) in self.told.iter().zip(&mut self.likelihoods).enumerate()
+        {
+            likelihood.lost_nodes = rows.lost_nodes() as u64;
+            for index in 0..rows.predicted(self.mode) {
+                let (slots, edges) = rows.far(index);
+                likelihood.far_edges += edges;
+                if self.mode == Mode::Faithful || slots == 0 {
+                    continue;
+                }
+                likelihood.out_of_reach += far.cost(edges, slots);
+                let position = index + 1;
+                for &link in &sequence.row(position)[..edges as usize] {
+                    let nodes = (sequence.node(position), sequence.node(link as usize));
+                    self.terms.slot(ordering, nodes, true, far.edge_cost());
+                }
+                self.terms.node(ordering, sequence.node(position), far.cost(0, slots - edges));
+            }
+        }
+    }
+
+    /// Begins with the rows `range` of the sequences `members`, and charges their stops `[rows, LANES]`.
+    pub(super) fn begin(&mut self, members: &[usize], range: Range<usize>, stops: &[f32]) {
+        self.members.clear();
+        self.members.extend_from_slice(members);
+        self.costs.clear();
+        self.costs.resize(range.len() * LANES, 0.0);
+        for (index, stops) in range.clone().zip(stops.chunks_exact(LANES)) {
+            for (&ordering, &cost) in members.iter().zip(stops) {
+                let Told { sequence, rows } = &self.told[ordering];
+                if index < rows.count() {
+                    self.likelihoods[ordering].stop += f64::from(cost);
+                    self.terms.node(ordering, sequence.node(index), f64::from(cost));
+                }
+            }
+        }
+        self.range = range;
+    }
+
+    /// Charges the slots of a row.
+    pub(super) fn charge_row(&mut self, row: &SlotRow<'_>, costs: impl Iterator<Item = f64> + Clone) {
+        self.costs[row.place] = costs.clone().sum();
+        if !T::WANTED {
+            return;
+        }
+        let (ordering, index) = (self.members[row.place % LANES], self.range.start + row.place / LANES);
+        let Told { sequence, .. } = &self.told[ordering];
+        let mut ones = row.ones;
+        for (slot, cost) in costs.enumerate() {
+            let present = ones.first().is_some_and(|&one| one as usize == slot);
+            ones = &ones[usize::from(present)..];
+            if let Some(last) = self.ending(ordering, index) {
+                self.terms.node(ordering, last, cost);
+            } else {
+                self.terms.slot(ordering, (sequence.node(index + 1), sequence.node(index - slot)), present, cost);
+            }
+        }
+    }
+
+    /// Adds up the rows of the chunk.
+    pub(super) fn end(&mut self) {
+        for (lane, &ordering) in self.members.iter().enumerate() {
+            let rows = &self.told[ordering].rows;
+            for index in self.range.start..self.range.end.min(rows.predicted(self.mode)) {
+                let cost = self.costs[(index - self.range.start) * LANES + lane];
+                let ends = self.ending(ordering, index).is_some();
+                let likelihood = &mut self.likelihoods[ordering];
+                likelihood.slots += rows.width(index) as u64;
+                *(if ends { &mut likelihood.stop } else { &mut likelihood.rows }) += cost;
+            }
+        }
+    }
+
+    /// In mode `faithful` the empty rows behind the last node told say where the sequence ends: that node, for such a row.
+    fn ending(&self, ordering: usize, index: usize) -> Option<u32> {
+        let Told { sequence, rows } = &self.told[ordering];
+        let told = rows.count() - rows.lost_nodes();
+        (self.mode == Mode::Faithful && index + 1 >= told).then(|| sequence.node(told - 1))
+    }
+}
