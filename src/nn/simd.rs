@@ -5,7 +5,7 @@
 
 use std::f32::consts::LOG2_E;
 
-use pulp::{Arch, NullaryFnOnce, Simd};
+use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 
 /// Runs a closure compiled for the processor's own instructions; it and what it calls must be inlined (`#[inline(always)]`).
 pub fn vectorised<F: NullaryFnOnce>(closure: F) -> F::Output {
@@ -87,11 +87,32 @@ pub fn bernoulli_cost<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(p, e, against)
 }
 
+/// [`bernoulli_cost`] of each logit, in its place.
+pub fn bernoulli_costs(logits: &mut [f32]) {
+    Arch::new().dispatch(BernoulliCosts(logits));
+}
+
+struct BernoulliCosts<'a>(&'a mut [f32]);
+
+impl WithSimd for BernoulliCosts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (vectors, rest) = S::as_mut_simd_f32s(self.0);
+        for logits in vectors {
+            *logits = bernoulli_cost(simd, *logits);
+        }
+        let costs = bernoulli_cost(simd, simd.partial_load_f32s(rest));
+        simd.partial_store_f32s(rest, costs);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use pulp::{Arch, Simd, WithSimd};
 
-    use super::{bernoulli_cost, hyperbolic_tangents, sigmoids};
+    use super::{bernoulli_cost, bernoulli_costs, hyperbolic_tangents, sigmoids};
     use crate::nn::loss::binary_cross_entropy;
 
     /// σ, tanh and the cost of each number.
@@ -130,6 +151,17 @@ mod tests {
             // What is cheap is told as exactly as what is dear: relative to itself, or to the largest exponent left.
             let tolerance = 1e-6 * (1.0 + exact.abs());
             assert!((f64::from(cost) / expected - 1.0).abs() < tolerance, "cost({x}): {cost}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_slice_of_any_length_is_its_elements() {
+        let x: Vec<f32> = (0..70).map(|step| step as f32 / 7.0 - 4.0).collect();
+        let expected: Vec<f32> = Arch::new().dispatch(All(&x)).into_iter().map(|[_, _, cost]| cost).collect();
+        for length in 0..x.len() {
+            let mut costs = x[..length].to_vec();
+            bernoulli_costs(&mut costs);
+            assert_eq!(costs, expected[..length]);
         }
     }
 

@@ -11,9 +11,9 @@ use crate::model::Mode;
 use crate::model::likelihood::{FarEdges, OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
 use crate::nn::gru::PackedGru;
-use crate::nn::loss::binary_cross_entropy;
 use crate::nn::packed::{Affine, check_weights, relu};
 use crate::nn::real::Real;
+use crate::nn::simd::{bernoulli_costs, vectorised};
 
 /// Edges and entries computed at once, about: what bounds the memory, whatever the graph.
 const PAIRS_AT_ONCE: usize = 8_192;
@@ -169,7 +169,13 @@ impl GranModel {
         terms: &mut T,
     ) {
         self.pass_messages(batch, buffers);
-        self.theta.forward(batch, buffers, |buffers| &mut buffers.theta);
+        self.theta.forward(batch, buffers, |buffers| &mut buffers.costs);
+        for (logits, _) in
+            buffers.costs.chunks_exact_mut(self.shape.mixtures).zip(&batch.labels).filter(|(_, on)| !**on)
+        {
+            logits.iter_mut().for_each(|logit| *logit = -*logit);
+        }
+        bernoulli_costs(&mut buffers.costs);
         self.alpha.forward(batch, buffers, |buffers| &mut buffers.alpha);
         for block in &batch.blocks {
             let mixture = Mixture::of(block, batch, buffers, self.shape.mixtures);
@@ -216,17 +222,29 @@ impl GranModel {
                 layer.attention.forward(batch, buffers, |buffers| &mut buffers.attention);
                 buffers.received.clear();
                 buffers.received.resize(batch.node_count() * h, 0.0);
-                let pairs = buffers.messages.chunks_exact(h).zip(buffers.attention.chunks_exact(h));
-                for (&destination, (message, attention)) in batch.edges.destinations.iter().zip(pairs) {
-                    let received = &mut buffers.received[destination as usize * h..(destination as usize + 1) * h];
-                    for ((sum, &m), &a) in received.iter_mut().zip(message).zip(attention) {
-                        *sum += m * a.sigmoid();
-                    }
-                }
+                let Buffers { received, messages, attention, .. } = buffers;
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let pairs = messages.chunks_exact(h).zip(attention.chunks_exact(h));
+                        for (&to, (message, attention)) in batch.edges.destinations.iter().zip(pairs) {
+                            receive(&mut received[to as usize * h..(to as usize + 1) * h], message, attention);
+                        }
+                    },
+                );
                 layer.update.input.forward_into(&buffers.received, &mut buffers.gates);
                 layer.update.step(&buffers.gates, &mut buffers.states, &mut buffers.scratch);
             }
         }
+    }
+}
+
+/// Adds a message as far as the attention lets it through.
+#[inline(always)]
+fn receive(sum: &mut [f32], message: &[f32], attention: &[f32]) {
+    let (message, attention) = (&message[..sum.len()], &attention[..sum.len()]);
+    for i in 0..sum.len() {
+        sum[i] += message[i] * attention[i].sigmoid();
     }
 }
 
@@ -250,21 +268,37 @@ impl EdgeMlp {
     fn forward(&self, batch: &Batch, buffers: &mut Buffers, to: fn(&mut Buffers) -> &mut Vec<f32>) {
         let width = self.first.output_dim();
         self.first.forward_into(&buffers.states, &mut buffers.projected);
-        buffers.hidden.clear();
+        buffers.hidden.resize(batch.edges.len() * width, 0.0);
+        let Buffers { projected, hidden, .. } = buffers;
         let row = |of: u32| of as usize * width..(of as usize + 1) * width;
         let code = |node: u32| row(batch.codes[node as usize]);
-        for (&s, &d) in batch.edges.sources.iter().zip(&batch.edges.destinations) {
-            let of_source = &self.source_codes[code(s)];
-            let of_destination = &self.destination_codes[code(d)];
-            let source = &buffers.projected[row(s)];
-            let destination = &buffers.projected[row(d)];
-            let codes = of_source.iter().zip(of_destination).zip(&self.bias);
-            let states = source.iter().zip(destination);
-            buffers.hidden.extend(states.zip(codes).map(|((s, d), ((cs, cd), b))| ((s - d) + (cs + cd + b)).max(0.0)));
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                let ends = batch.edges.sources.iter().zip(&batch.edges.destinations);
+                for (hidden, (&s, &d)) in hidden.chunks_exact_mut(width).zip(ends) {
+                    let of_codes = [&self.source_codes[code(s)], &self.destination_codes[code(d)], &self.bias[..width]];
+                    rectified_difference(hidden, &projected[row(s)], &projected[row(d)], of_codes);
+                }
+            },
+        );
         let mut y = std::mem::take(to(buffers));
         self.second.forward_into(&buffers.hidden, &mut y);
         *to(buffers) = y;
+    }
+}
+
+/// `max(0, a - b + the others)`.
+#[inline(always)]
+fn rectified_difference<const N: usize>(to: &mut [f32], a: &[f32], b: &[f32], others: [&[f32]; N]) {
+    let width = to.len();
+    let (a, b, others) = (&a[..width], &b[..width], others.map(|other| &other[..width]));
+    for i in 0..width {
+        let mut rest = 0.0;
+        for other in &others {
+            rest += other[i];
+        }
+        to[i] = ((a[i] - b[i]) + rest).max(0.0);
     }
 }
 
@@ -281,13 +315,18 @@ impl Head {
     fn forward(&self, batch: &Batch, buffers: &mut Buffers, to: fn(&mut Buffers) -> &mut Vec<f32>) {
         let width = self.first.output_dim();
         self.first.forward_into(&buffers.states, &mut buffers.projected);
-        buffers.hidden.clear();
-        for (&row, &column) in batch.entries.sources.iter().zip(&batch.entries.destinations) {
-            let of_row = &buffers.projected[row as usize * width..(row as usize + 1) * width];
-            let of_column = &buffers.projected[column as usize * width..(column as usize + 1) * width];
-            let both = of_row.iter().zip(of_column).zip(&self.bias);
-            buffers.hidden.extend(both.map(|((r, c), b)| (r - c + b).max(0.0)));
-        }
+        buffers.hidden.resize(batch.entries.len() * width, 0.0);
+        let Buffers { projected, hidden, .. } = buffers;
+        let row = |of: u32| of as usize * width..(of as usize + 1) * width;
+        vectorised(
+            #[inline(always)]
+            || {
+                let ends = batch.entries.sources.iter().zip(&batch.entries.destinations);
+                for (hidden, (&of, &to)) in hidden.chunks_exact_mut(width).zip(ends) {
+                    rectified_difference(hidden, &projected[row(of)], &projected[row(to)], [&self.bias[..width]]);
+                }
+            },
+        );
         self.rest[0].rectified_into(&buffers.hidden, &mut buffers.gates);
         let mut y = std::mem::take(to(buffers));
         self.rest[1].forward_into(&buffers.gates, &mut y);
@@ -305,7 +344,8 @@ struct Buffers {
     received: Vec<f32>,
     gates: Vec<f32>,
     scratch: Vec<f32>,
-    theta: Vec<f32>,
+    /// What each entry costs under each component, `[entries, C]` in nats.
+    costs: Vec<f32>,
     alpha: Vec<f32>,
 }
 
@@ -313,8 +353,8 @@ struct Buffers {
 struct Mixture<'a> {
     block: &'a Block,
     batch: &'a Batch,
-    /// `[entries, C]` logits.
-    theta: &'a [f32],
+    /// `[entries, C]` in nats.
+    costs: &'a [f32],
     /// ln α, `[C]`.
     log_weights: Vec<f64>,
 }
@@ -329,25 +369,25 @@ impl<'a> Mixture<'a> {
         means.iter_mut().for_each(|mean| *mean /= block.entries.len() as f64);
         let normaliser = log_sum_exp(&means);
         means.iter_mut().for_each(|mean| *mean -= normaliser);
-        Self { block, batch, theta: &buffers.theta[entries], log_weights: means }
+        Self { block, batch, costs: &buffers.costs[entries], log_weights: means }
     }
 
-    /// The entries that count: their positions, their label, their logits.
+    /// The entries that count: their positions, their label, what they cost under each component.
     fn counted(&self) -> impl Iterator<Item = ((u32, u32), bool, &[f32])> {
         let components = self.log_weights.len();
         self.block
             .entries
             .clone()
-            .zip(self.theta.chunks_exact(components))
+            .zip(self.costs.chunks_exact(components))
             .filter(|(entry, _)| self.batch.counted[*entry])
-            .map(|(entry, theta)| (self.batch.positions[entry], self.batch.labels[entry], theta))
+            .map(|(entry, costs)| (self.batch.positions[entry], self.batch.labels[entry], costs))
     }
 
     /// The block's negative log-likelihood in nats.
     fn cost(&self) -> f64 {
         let mut joint = self.log_weights.clone();
-        for (_, present, theta) in self.counted() {
-            subtract_costs(&mut joint, present, theta);
+        for (_, _, costs) in self.counted() {
+            subtract(&mut joint, costs);
         }
         -log_sum_exp(&joint)
     }
@@ -356,8 +396,8 @@ impl<'a> Mixture<'a> {
     fn terms(&self, mut take: impl FnMut((u32, u32), bool, f64)) {
         let mut joint = self.log_weights.clone();
         let mut before = log_sum_exp(&joint);
-        for (positions, present, theta) in self.counted() {
-            subtract_costs(&mut joint, present, theta);
+        for (positions, present, costs) in self.counted() {
+            subtract(&mut joint, costs);
             let after = log_sum_exp(&joint);
             take(positions, present, before - after);
             before = after;
@@ -365,8 +405,8 @@ impl<'a> Mixture<'a> {
     }
 }
 
-fn subtract_costs(joint: &mut [f64], present: bool, theta: &[f32]) {
-    joint.iter_mut().zip(theta).for_each(|(joint, &logit)| *joint -= binary_cross_entropy(f64::from(logit), present));
+fn subtract(joint: &mut [f64], costs: &[f32]) {
+    joint.iter_mut().zip(costs).for_each(|(joint, &cost)| *joint -= f64::from(cost));
 }
 
 fn log_sum_exp(values: &[f64]) -> f64 {
