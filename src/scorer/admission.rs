@@ -20,10 +20,6 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub(super) const fn cost(&self) -> u64 {
-        self.cost
-    }
-
     /// Tells how long a part of this work took, so that a full queue can say when to come back.
     pub(super) fn measured(&self, cost: f64, took: Duration) {
         self.admission.measured(cost, took);
@@ -135,7 +131,10 @@ mod tests {
     use super::*;
 
     fn admission(max_requests: usize, max_cost: u64) -> Arc<Admission> {
-        Arc::new(Admission::new(&Config { threads: 2, max_requests, max_cost, max_graph_memory: 1 }, 2))
+        Arc::new(Admission::new(
+            &Config { threads: 2, max_requests, max_cost, max_batch_cost: 1, max_graph_memory: 1 },
+            2,
+        ))
     }
 
     #[test]

@@ -1,15 +1,23 @@
 //! The scorer: a cheap handle outside, a bounded cost-budgeted queue and compute threads inside.
 //!
-//! `admission` lets work in, `pool` runs it on threads of its own (not the runtime's blocking pool, which file reads
-//! share), `batch` is one request in between, and `engine` is the three together, whatever they compute. A score is a pure function of graph, detector and options, so neither the
-//! thread nor the company it is computed in can change a bit of it.
+//! `admission` lets a `request` in, it waits in the `queue`, and the threads of the `pool` (its own, not the runtime's
+//! blocking ones, which file reads share) take each a `batch` of what waits, of one request or of several. `engine` is
+//! all of these together, whatever they compute, and `jury` is what they compute here. A score is a pure function of
+//! graph, detector and options, so neither the thread nor the company it is computed in can change a bit of it.
 
 mod admission;
 mod batch;
+mod compute;
 mod engine;
+mod jury;
 mod pool;
+mod queue;
+mod request;
+#[cfg(test)]
+mod testing;
 
 pub use admission::Permit;
+pub use jury::{Jury, Scored};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +25,10 @@ use std::time::Duration;
 use thiserror::Error;
 
 use self::engine::Engine;
+use self::jury::Question;
 use crate::artifact::ArtifactError;
-use crate::detector::{self, Detector, Score, ScoreOptions, Tail, Verdict};
-use crate::graph::{Graph, Limits};
+use crate::detector::ScoreOptions;
+use crate::graph::Graph;
 use crate::id::DetectorId;
 use crate::model::Cost;
 use crate::registry::Registry;
@@ -32,6 +41,8 @@ pub struct Config {
     pub max_requests: usize,
     /// Estimated multiply-adds that may wait or run at once.
     pub max_cost: u64,
+    /// Estimated multiply-adds of the graphs that a thread scores in one call; one graph may take more.
+    pub max_batch_cost: u64,
     /// Estimated bytes of memory that scoring one graph may take.
     pub max_graph_memory: u64,
 }
@@ -62,27 +73,6 @@ pub enum ScoreError {
     Stopping,
 }
 
-/// What the family's detectors say of one graph.
-#[derive(Debug, Clone)]
-pub struct Scored {
-    /// In the order of the detectors asked for.
-    pub scores: Vec<(DetectorId, Score)>,
-    pub verdict: Verdict,
-}
-
-/// Loaded detectors of one family that score together.
-#[derive(Debug, Clone)]
-pub struct Jury(Arc<[(DetectorId, Arc<Detector>)]>);
-
-impl Jury {
-    /// Estimated work of scoring a graph of `nodes` and `edges` under all of them, one after another.
-    #[must_use]
-    pub fn cost(&self, nodes: usize, edges: usize, options: &ScoreOptions) -> Cost {
-        let costs = self.0.iter().map(|(_, detector)| detector.cost(nodes, edges, options));
-        costs.fold(Cost::default(), Cost::after)
-    }
-}
-
 /// How long the work waited and computed, for metrics and headers.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
@@ -94,7 +84,7 @@ pub struct Timing {
 #[derive(Debug, Clone)]
 pub struct Scorer {
     registry: Registry,
-    engine: Arc<Engine>,
+    engine: Arc<Engine<Question>>,
     max_graph_memory: u64,
 }
 
@@ -116,7 +106,7 @@ impl Scorer {
             let detector = self.registry.get(id).await.map_err(|error| ScoreError::Unavailable(id, error))?;
             loaded.push((id, detector));
         }
-        Ok(Jury(loaded.into()))
+        Ok(Jury::new(loaded))
     }
 
     /// Admission, by the work of all graphs together ([`Jury::cost`], added up).
@@ -142,15 +132,14 @@ impl Scorer {
         graphs: Vec<Graph>,
         options: ScoreOptions,
     ) -> Result<(Vec<Scored>, Timing), ScoreError> {
-        let (units, jury) = (graphs.len(), jury.clone());
-        self.engine.compute(permit, units, move |unit| score_graph(&jury.0, &graphs[unit], &options)).await
+        self.engine.compute(permit, Question { jury: jury.clone(), options }, graphs).await
     }
 
-    /// Whether the compute threads work: one did recently, or scores a tiny graph now under a loaded detector (runs an
-    /// empty unit when none is loaded).
+    /// Whether the compute threads work: one did recently, or scores a tiny graph now under a loaded detector (does
+    /// nothing there when none is loaded).
     pub async fn probe(&self) -> bool {
         let detector = self.registry.any();
-        self.engine.probe(move || detector.as_deref().map(probe_detector)).await
+        self.engine.probe(move || detector.as_deref().map(jury::probe)).await
     }
 
     /// Drops a deleted detector from memory.
@@ -166,24 +155,5 @@ impl Scorer {
         if let Err(error) = tokio::task::spawn_blocking(move || engine.join()).await {
             tracing::error!(%error, "the compute threads could not be joined");
         }
-    }
-}
-
-fn score_graph(detectors: &[(DetectorId, Arc<Detector>)], graph: &Graph, options: &ScoreOptions) -> Scored {
-    let scores: Vec<(DetectorId, Score)> =
-        detectors.iter().map(|(id, detector)| (*id, detector.score(graph, options))).collect();
-    let judged: Vec<(&Detector, &Score)> =
-        detectors.iter().zip(&scores).map(|((_, detector), (_, score))| (&**detector, score)).collect();
-    let verdict = detector::verdict(&judged, options.tail);
-    Scored { scores, verdict }
-}
-
-/// A triangle with a tail: the smallest graph with an edge on a cycle and a bridge.
-fn probe_detector(detector: &Detector) {
-    let edges = [(0, 1), (1, 2), (2, 0), (2, 3)];
-    if let Ok((graph, _)) = Graph::new(4, &edges, None, &Limits::default()) {
-        let options =
-            ScoreOptions { tail: Tail::default(), samples: Some(1), orderings: Some(1), seed: 0, explain: false };
-        std::hint::black_box(detector.score(&graph, &options));
     }
 }
