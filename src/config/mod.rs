@@ -67,6 +67,7 @@ impl Config {
             max_cost: settings.max_cost,
             max_batch_cost: settings.max_batch_cost,
             max_graph_memory: settings.max_graph_memory,
+            cache_bytes: settings.score_cache,
         };
         let worker = worker::Config {
             workers: settings.workers,

@@ -130,6 +130,10 @@ pub struct Settings {
     #[arg(long, value_name = "BYTES", default_value = "2147483648", value_parser = whole::<u64>(1, u64::MAX >> 1), help_heading = "Scoring")]
     pub max_graph_memory: u64,
 
+    /// Answers kept, to be given again when the same is asked of the same graph, in bytes; 0 keeps none
+    #[arg(long, value_name = "BYTES", default_value = "67108864", value_parser = whole::<u64>(0, 1 << 40), help_heading = "Scoring")]
+    pub score_cache: u64,
+
     /// Detectors kept in memory
     #[arg(long, value_name = "COUNT", default_value = "64", value_parser = whole::<u64>(1, 65_536), help_heading = "Scoring")]
     pub registry_capacity: u64,

@@ -43,6 +43,11 @@ impl<C: Compute> Engine<C> {
         self.admission.permit(cost)
     }
 
+    /// Of work that is done already.
+    pub(super) fn pass(&self) -> Permit {
+        self.admission.pass()
+    }
+
     /// Computes every unit; results in their order.
     pub(super) async fn compute(
         &self,

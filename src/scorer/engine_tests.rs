@@ -18,7 +18,8 @@ fn engine(threads: usize, max_requests: usize) -> Arc<Engine<Made>> {
 }
 
 fn batching(threads: usize, max_requests: usize, max_batch_cost: u64) -> Arc<Engine<Made>> {
-    let config = Config { threads, max_requests, max_cost: 1_000, max_batch_cost, max_graph_memory: 1_000 };
+    let max_graph_memory = 1_000;
+    let config = Config { threads, max_requests, max_cost: 1_000, max_batch_cost, max_graph_memory, ..Config::tiny() };
     Arc::new(Engine::start(&config).unwrap())
 }
 

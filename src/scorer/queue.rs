@@ -105,8 +105,7 @@ mod tests {
 
     impl Waiting {
         fn new(threads: u64, multiply_adds: u64, bytes: u64) -> Self {
-            let config =
-                Config { threads: 1, max_requests: 100, max_cost: 100, max_batch_cost: 1, max_graph_memory: 1 };
+            let config = Config { max_requests: 100, max_cost: 100, ..Config::tiny() };
             let queue = Queue::new(threads, Budget { multiply_adds, bytes });
             Self { queue, admission: Arc::new(Admission::new(&config, 1)), clients: Vec::new() }
         }

@@ -1,6 +1,9 @@
-//! A made-up computation in place of detectors, for tests.
+//! A made-up computation in place of detectors, and a real one, for tests.
+
+use std::path::Path;
 
 use super::compute::Compute;
+use crate::detector::Detector;
 use crate::model::Cost;
 
 type Call = Box<dyn Fn(&[usize]) -> Vec<usize> + Send + Sync>;
@@ -45,4 +48,13 @@ impl Compute for Made {
     fn compute(&self, units: &[&usize]) -> Vec<usize> {
         (self.call)(&units.iter().map(|unit| **unit).collect::<Vec<_>>())
     }
+}
+
+/// One of the samples that ship.
+pub(super) fn any_detector() -> Detector {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/ladder/full-mask");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&read("manifest.json")).unwrap();
+    let manifest = serde_json::from_value(manifest["detector"].take()).unwrap();
+    Detector::decode(manifest, &read("weights.safetensors")).unwrap()
 }
