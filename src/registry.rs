@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use moka::future::Cache;
 
-use crate::artifact::{ArtifactError, Artifacts};
-use crate::detector::Detector;
+use crate::artifact::{ArtifactError, Artifacts, LoadedDetector};
 use crate::id::DetectorId;
 
 /// A cheap handle on the loaded detectors.
 #[derive(Debug, Clone)]
 pub struct Registry {
     artifacts: Artifacts,
-    loaded: Cache<DetectorId, Arc<Detector>>,
+    loaded: Cache<DetectorId, Arc<LoadedDetector>>,
 }
 
 impl Registry {
@@ -26,13 +25,13 @@ impl Registry {
     ///
     /// # Errors
     /// What the load met.
-    pub async fn get(&self, id: DetectorId) -> Result<Arc<Detector>, Arc<ArtifactError>> {
+    pub async fn get(&self, id: DetectorId) -> Result<Arc<LoadedDetector>, Arc<ArtifactError>> {
         let load = async { self.artifacts.load_detector(id).await.map(Arc::new) };
         self.loaded.try_get_with(id, load).await
     }
 
     /// Puts a detector in before anyone asks for it.
-    pub async fn publish(&self, id: DetectorId, detector: Arc<Detector>) {
+    pub async fn publish(&self, id: DetectorId, detector: Arc<LoadedDetector>) {
         self.loaded.insert(id, detector).await;
     }
 
@@ -42,7 +41,7 @@ impl Registry {
 
     /// Some detector that is in memory now, if any is.
     #[must_use]
-    pub fn any(&self) -> Option<Arc<Detector>> {
+    pub fn any(&self) -> Option<Arc<LoadedDetector>> {
         self.loaded.iter().next().map(|(_, detector)| detector)
     }
 }

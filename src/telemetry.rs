@@ -13,6 +13,8 @@ use crate::config::{LogFormat, Logging};
 /// From a tenth of a millisecond to about two minutes, each bucket twice as wide as the one before.
 const FIRST_BUCKET_SECONDS: f64 = 1e-4;
 const BUCKETS: i32 = 21;
+/// Of counts of graphs: powers of two, from one on.
+const COUNT_BUCKETS: i32 = 11;
 
 /// Starts the log, once in a process. Panics are logged too, wherever they are caught later.
 ///
@@ -44,9 +46,10 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
 }
 
 fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
-    let buckets: Vec<f64> = (0..BUCKETS).map(|power| FIRST_BUCKET_SECONDS * 2_f64.powi(power)).collect();
+    let doubling = |first: f64, buckets| (0..buckets).map(|power| first * 2_f64.powi(power)).collect::<Vec<f64>>();
     PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &buckets)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &doubling(FIRST_BUCKET_SECONDS, BUCKETS))?
+        .set_buckets_for_metric(Matcher::Suffix("_graphs".to_owned()), &doubling(1.0, COUNT_BUCKETS))?
         .install_recorder()
 }
 

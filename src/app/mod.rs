@@ -82,7 +82,7 @@ impl App {
         let address = listener.local_addr()?;
         let worker = WorkerPool::start(config.worker.clone(), store.clone(), artifacts, registry);
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
-        let upkeep = tokio::spawn(keep_up(metrics.clone(), store.clone()));
+        let upkeep = tokio::spawn(keep_up(metrics.clone(), store.clone(), scorer.clone()));
         let router = http::router(AppState {
             config: Arc::new(config.http.clone()),
             store: store.clone(),
@@ -205,11 +205,12 @@ async fn check_keys(config: &Config, store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn keep_up(metrics: PrometheusHandle, store: Store) {
+async fn keep_up(metrics: PrometheusHandle, store: Store, scorer: Scorer) {
     let mut tick = tokio::time::interval(UPKEEP);
     loop {
         tick.tick().await;
         metrics.run_upkeep();
+        scorer.keep_up();
         match store.count_queued_jobs().await {
             Ok(jobs) => metrics::gauge!("graphkin_training_queue_jobs").set(jobs as f64),
             Err(error) => warn!(error = &error as &dyn std::error::Error, "the queued jobs could not be counted"),

@@ -36,6 +36,14 @@ pub struct ArtifactSummary {
     pub size_bytes: u64,
 }
 
+/// A detector as it was loaded.
+#[derive(Debug)]
+pub struct LoadedDetector {
+    pub detector: Detector,
+    /// Hex SHA-256 of the weights that it was read from.
+    pub weights_sha256: String,
+}
+
 #[derive(Debug, Error)]
 pub enum ArtifactError {
     #[error("detector {0} has no artefact")]
@@ -116,11 +124,12 @@ impl Artifacts {
     ///
     /// # Errors
     /// Missing, damaged, or a storage failure.
-    pub async fn load_detector(&self, id: DetectorId) -> Result<Detector, ArtifactError> {
-        let (summary, weights) = self.get_files(id).await?;
-        off_thread(move || Detector::decode(summary.manifest, &weights))
+    pub async fn load_detector(&self, id: DetectorId) -> Result<LoadedDetector, ArtifactError> {
+        let (ArtifactSummary { manifest, weights_sha256, .. }, weights) = self.get_files(id).await?;
+        let detector = off_thread(move || Detector::decode(manifest, &weights))
             .await?
-            .map_err(|source| ArtifactError::Decode { id, source })
+            .map_err(|source| ArtifactError::Decode { id, source })?;
+        Ok(LoadedDetector { detector, weights_sha256 })
     }
 
     /// Deleting what isn't there is no error.

@@ -65,7 +65,9 @@ impl Config {
             threads: settings.threads,
             max_requests: settings.max_requests,
             max_cost: settings.max_cost,
+            max_batch_cost: settings.max_batch_cost,
             max_graph_memory: settings.max_graph_memory,
+            cache_bytes: settings.score_cache,
         };
         let worker = worker::Config {
             workers: settings.workers,

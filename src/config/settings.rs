@@ -121,9 +121,18 @@ pub struct Settings {
     #[arg(long, value_name = "COST", default_value = "1000000000000", value_parser = whole::<u64>(1, u64::MAX >> 1), help_heading = "Scoring")]
     pub max_cost: u64,
 
+    /// Work that a thread does in one go, in estimated multiply-adds, of several graphs that wait for the same detectors; one
+    /// graph may take more
+    #[arg(long, value_name = "COST", default_value = "10000000", value_parser = whole::<u64>(1, u64::MAX >> 1), help_heading = "Scoring")]
+    pub max_batch_cost: u64,
+
     /// Memory that scoring one graph may take, in estimated bytes; a graph that takes more is answered 422
     #[arg(long, value_name = "BYTES", default_value = "2147483648", value_parser = whole::<u64>(1, u64::MAX >> 1), help_heading = "Scoring")]
     pub max_graph_memory: u64,
+
+    /// Answers kept, to be given again when the same is asked of the same graph, in bytes; 0 keeps none
+    #[arg(long, value_name = "BYTES", default_value = "67108864", value_parser = whole::<u64>(0, 1 << 40), help_heading = "Scoring")]
+    pub score_cache: u64,
 
     /// Detectors kept in memory
     #[arg(long, value_name = "COUNT", default_value = "64", value_parser = whole::<u64>(1, 65_536), help_heading = "Scoring")]

@@ -16,14 +16,12 @@ const LONGEST_RETRY: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
+    /// 1; 0 for work that is done already.
+    requests: usize,
     cost: u64,
 }
 
 impl Permit {
-    pub(super) const fn cost(&self) -> u64 {
-        self.cost
-    }
-
     /// Tells how long a part of this work took, so that a full queue can say when to come back.
     pub(super) fn measured(&self, cost: f64, took: Duration) {
         self.admission.measured(cost, took);
@@ -32,7 +30,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.give_back(self.cost);
+        self.admission.give_back(self);
     }
 }
 
@@ -94,17 +92,22 @@ impl Admission {
         books.requests += 1;
         books.cost += cost;
         publish(&books);
-        Ok(Permit { admission: Arc::clone(self), cost })
+        Ok(Permit { admission: Arc::clone(self), requests: 1, cost })
+    }
+
+    /// The permit of work that is done already: it takes no room, so there is always some.
+    pub(super) fn pass(self: &Arc<Self>) -> Permit {
+        Permit { admission: Arc::clone(self), requests: 0, cost: 0 }
     }
 
     pub(super) fn close(&self) {
         self.books().closed = true;
     }
 
-    fn give_back(&self, cost: u64) {
+    fn give_back(&self, permit: &Permit) {
         let mut books = self.books();
-        books.requests -= 1;
-        books.cost -= cost;
+        books.requests -= permit.requests;
+        books.cost -= permit.cost;
         publish(&books);
     }
 
@@ -135,7 +138,7 @@ mod tests {
     use super::*;
 
     fn admission(max_requests: usize, max_cost: u64) -> Arc<Admission> {
-        Arc::new(Admission::new(&Config { threads: 2, max_requests, max_cost, max_graph_memory: 1 }, 2))
+        Arc::new(Admission::new(&Config { max_requests, max_cost, ..Config::tiny() }, 2))
     }
 
     #[test]
@@ -145,9 +148,10 @@ mod tests {
         assert!(matches!(admission.permit(41), Err(PermitError::Overloaded { .. })), "no cost left");
         let second = admission.permit(40).unwrap();
         assert!(matches!(admission.permit(0), Err(PermitError::Overloaded { .. })), "no place left");
+        let pass = admission.pass();
         drop(first);
         let third = admission.permit(60).unwrap();
-        drop((second, third));
+        drop((second, third, pass));
         let books = admission.books();
         assert_eq!((books.requests, books.cost), (0, 0));
     }

@@ -1,147 +1,97 @@
-//! One admitted request on its way through the compute threads.
+//! Units that one thread computes in one call, of one request or of several.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use super::compute::Compute;
+use super::request::Request;
+use crate::model::Cost;
 
-use super::admission::Permit;
-use super::pool::Work;
-use super::{ScoreError, Timing};
-
-type Answer<T> = Result<(Vec<T>, Timing), ScoreError>;
-
-/// Units computed by `compute` and answered together, in order.
-///
-/// The permit lives in here: a client that leaves frees nothing while a unit of its batch is still being computed.
-pub(super) struct Batch<T, F> {
-    units: usize,
-    compute: F,
-    submitted: Instant,
-    state: Mutex<State<T>>,
+/// What a batch may cost; its first unit may cost anything.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    pub(super) multiply_adds: u64,
+    /// Of all its units together: they are held at the same time.
+    pub(super) bytes: u64,
 }
 
-struct State<T> {
-    permit: Option<Permit>,
-    reply: Option<oneshot::Sender<Answer<T>>>,
-    results: Vec<Option<T>>,
-    left: usize,
-    running: usize,
-    failed: bool,
-    started: Option<Instant>,
+/// Units begun and not yet ended, each by its place in its request, whose computations all join.
+pub(super) struct Batch<C: Compute> {
+    units: Vec<(Arc<Request<C>>, usize)>,
+    cost: Cost,
 }
 
-impl<T, F> Batch<T, F>
-where
-    T: Send + 'static,
-    F: Fn(usize) -> T + Send + Sync + 'static,
-{
-    /// `units` is at least 1.
-    pub(super) fn new(units: usize, permit: Option<Permit>, compute: F) -> (Arc<Self>, oneshot::Receiver<Answer<T>>) {
-        let (reply, answer) = oneshot::channel();
-        let state = State {
-            permit,
-            reply: Some(reply),
-            results: (0..units).map(|_| None).collect(),
-            left: units,
-            running: 0,
-            failed: false,
-            started: None,
-        };
-        (Arc::new(Self { units, compute, submitted: Instant::now(), state: Mutex::new(state) }), answer)
+impl<C: Compute> Batch<C> {
+    pub(super) const fn new() -> Self {
+        Self { units: Vec::new(), cost: Cost { multiply_adds: 0, bytes: 0 } }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn is_empty(&self) -> bool {
+        self.units.is_empty()
     }
 
-    /// Whether the unit shall run. A batch that failed or lost its client since it was queued starts no more units.
-    fn begin(&self) -> bool {
-        let mut state = self.state();
-        if !state.wanted() {
-            return false;
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.units.len()
+    }
+
+    /// Whether a unit of `request` can come in.
+    pub(super) fn has_room(&self, request: &Request<C>, unit: usize, budget: Budget) -> bool {
+        let Some((first, _)) = self.units.first() else { return true };
+        let cost = self.with(request.cost(unit));
+        cost.multiply_adds <= budget.multiply_adds
+            && cost.bytes <= budget.bytes
+            && first.compute.joins(&request.compute)
+    }
+
+    /// Takes a unit that there is room for.
+    pub(super) fn take(&mut self, request: Arc<Request<C>>, unit: usize) {
+        request.begin();
+        self.cost = self.with(request.cost(unit));
+        self.units.push((request, unit));
+    }
+
+    fn with(&self, cost: Cost) -> Cost {
+        Cost {
+            multiply_adds: self.cost.multiply_adds.saturating_add(cost.multiply_adds),
+            bytes: self.cost.bytes.saturating_add(cost.bytes),
         }
-        state.running += 1;
-        if state.started.is_none() {
-            state.started = Some(Instant::now());
-            metrics::histogram!("graphkin_score_queue_seconds").record(self.submitted.elapsed().as_secs_f64());
-        }
-        true
     }
 
-    fn end(&self, unit: usize, result: Option<T>, took: Duration) {
-        let mut state = self.state();
-        state.running -= 1;
-        match result {
-            Some(result) => {
-                if let Some(permit) = &state.permit {
-                    permit.measured(permit.cost() as f64 / self.units as f64, took);
-                }
-                state.results[unit] = Some(result);
-                state.left -= 1;
+    /// Computes the units and ends each. It doesn't panic: the thread would be lost.
+    pub(super) fn run(self) {
+        metrics::histogram!("graphkin_score_batch_graphs").record(self.units.len() as f64);
+        if compute(&self.units) {
+            return;
+        }
+        // One of them panicked, and nobody knows which. Alone, it fails its own request and no other.
+        let was_alone = self.units.len() == 1;
+        for alone in self.units.chunks(1) {
+            if was_alone || !compute(alone) {
+                let (request, unit) = &alone[0];
+                request.end(*unit, None, Duration::ZERO);
             }
-            None => state.failed = true,
-        }
-        let over = state.left == 0 || (state.failed && state.running == 0);
-        if !over {
-            return;
-        }
-        let answer = state.answer(self.submitted);
-        let (permit, reply) = (state.permit.take(), state.reply.take());
-        drop(state);
-        // The room is given back before the answer goes out: a client that asks again at once must find it free.
-        drop(permit);
-        if let Some(reply) = reply {
-            // The client may have left; its answer is then lost on nobody.
-            let _ = reply.send(answer);
         }
     }
 }
 
-impl<T> State<T> {
-    fn wanted(&self) -> bool {
-        !self.failed && self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
+/// Computes units in one call and ends them. False when that panicked: then none of them is ended.
+fn compute<C: Compute>(units: &[(Arc<Request<C>>, usize)]) -> bool {
+    let Some((first, _)) = units.first() else { return true };
+    let begun = Instant::now();
+    // Nothing that the computation could leave half-done is looked at afterwards: its results are all it gives.
+    let results = catch_unwind(AssertUnwindSafe(|| {
+        let inputs: Vec<&C::Unit> = units.iter().map(|(request, unit)| request.unit(*unit)).collect();
+        let results = first.compute.compute(&inputs);
+        assert_eq!(results.len(), inputs.len(), "a result for each unit, or its request would wait for ever");
+        results
+    }));
+    let Ok(results) = results else { return false };
+    // What a unit took of the whole can't be measured, so each is told its share by number: their sum is right.
+    let took = begun.elapsed() / u32::try_from(units.len()).unwrap_or(u32::MAX);
+    for ((request, unit), result) in units.iter().zip(results) {
+        request.end(*unit, Some(result), took);
     }
-
-    fn answer(&mut self, submitted: Instant) -> Answer<T> {
-        let started = self.started.unwrap_or(submitted);
-        let timing = Timing { queued: started - submitted, computed: started.elapsed() };
-        metrics::histogram!("graphkin_score_compute_seconds").record(timing.computed.as_secs_f64());
-        if self.failed {
-            metrics::counter!("graphkin_score_failed_total").increment(1);
-        }
-        let results: Option<Vec<T>> = std::mem::take(&mut self.results).into_iter().collect();
-        results.map(|results| (results, timing)).ok_or(ScoreError::Failed)
-    }
-}
-
-impl<T, F> Work for Batch<T, F>
-where
-    T: Send + 'static,
-    F: Fn(usize) -> T + Send + Sync + 'static,
-{
-    fn units(&self) -> usize {
-        self.units
-    }
-
-    fn wanted(&self) -> bool {
-        self.state().wanted()
-    }
-
-    fn run(&self, unit: usize) {
-        if !self.begin() {
-            return;
-        }
-        let started = Instant::now();
-        // Nothing that the computation could leave half-done is looked at afterwards: its result is all it gives.
-        let result = catch_unwind(AssertUnwindSafe(|| (self.compute)(unit)));
-        self.end(unit, result.ok(), started.elapsed());
-    }
-
-    fn dropped(&self) {
-        if !self.state().failed {
-            metrics::counter!("graphkin_score_dropped_total").increment(1);
-        }
-    }
+    true
 }

@@ -1,12 +1,17 @@
 //! Admission and compute threads together, whatever they compute.
 
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use super::admission::{Admission, Permit};
-use super::batch::Batch;
+use super::batch::Budget;
+use super::compute::Compute;
 use super::pool::Pool;
+use super::request::Request;
 use super::{Config, PermitError, ScoreError, Timing};
 
 /// How long a success vouches for the threads before a probe computes again.
@@ -15,43 +20,46 @@ const RECENT: Duration = Duration::from_secs(10);
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(super) struct Engine<C: Compute> {
     admission: Arc<Admission>,
-    pool: Pool,
-    /// When a unit last ended well. A lock for one copy, never held across a wait.
+    pool: Pool<C>,
+    /// When a request last ended well. A lock for one copy, never held across a wait.
     succeeded: Mutex<Option<Instant>>,
 }
 
-impl Engine {
+impl<C: Compute> Engine<C> {
     pub(super) fn start(config: &Config) -> std::io::Result<Self> {
         let threads = match config.threads {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
         };
         let admission = Arc::new(Admission::new(config, threads));
-        Ok(Self { admission, pool: Pool::start(threads)?, succeeded: Mutex::default() })
+        // What one graph may take in memory, a batch may: then the bound holds for a thread, whatever it computes.
+        let budget = Budget { multiply_adds: config.max_batch_cost, bytes: config.max_graph_memory };
+        Ok(Self { admission, pool: Pool::start(threads, budget)?, succeeded: Mutex::default() })
     }
 
     pub(super) fn permit(&self, cost: u64) -> Result<Permit, PermitError> {
         self.admission.permit(cost)
     }
 
-    /// Runs `compute` for every unit; results in their order.
-    pub(super) async fn compute<T, F>(
+    /// Of work that is done already.
+    pub(super) fn pass(&self) -> Permit {
+        self.admission.pass()
+    }
+
+    /// Computes every unit; results in their order.
+    pub(super) async fn compute(
         &self,
         permit: Permit,
-        units: usize,
-        compute: F,
-    ) -> Result<(Vec<T>, Timing), ScoreError>
-    where
-        T: Send + 'static,
-        F: Fn(usize) -> T + Send + Sync + 'static,
-    {
-        if units == 0 {
+        compute: C,
+        units: Vec<C::Unit>,
+    ) -> Result<(Vec<C::Output>, Timing), ScoreError> {
+        if units.is_empty() {
             return Ok((Vec::new(), Timing { queued: Duration::ZERO, computed: Duration::ZERO }));
         }
-        let (batch, answer) = Batch::new(units, Some(permit), compute);
-        self.pool.submit(batch).map_err(|_| ScoreError::Stopping)?;
+        let (request, answer) = Request::new(compute, units, permit);
+        self.pool.submit(request).map_err(|_| ScoreError::Stopping)?;
         let answer = answer.await.map_err(|_| ScoreError::Stopping)?;
         if answer.is_ok() {
             self.note_success();
@@ -59,17 +67,23 @@ impl Engine {
         answer
     }
 
-    /// Whether a unit ended well recently, or `work` does now, before anything that waits. It needs no permit: a full
+    /// Whether a request ended well recently, or `work` does now, before anything that waits. It needs no permit: a full
     /// queue is a healthy one.
-    pub(super) async fn probe<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> bool {
+    pub(super) async fn probe<T>(&self, work: impl FnOnce() -> T + Send + 'static) -> bool {
         if self.succeeded_within(RECENT) {
             return true;
         }
-        let (batch, answer) = Batch::new(1, None, move |_| work());
-        if self.pool.submit_first(batch).is_err() {
+        let (reply, answer) = oneshot::channel();
+        let errand = move || {
+            // Nothing that the work could leave half-done is looked at afterwards.
+            let ended_well = catch_unwind(AssertUnwindSafe(work)).is_ok();
+            // Whoever asked may have lost patience.
+            let _ = reply.send(ended_well);
+        };
+        if self.pool.submit_first(Box::new(errand)).is_err() {
             return false;
         }
-        let answered = matches!(tokio::time::timeout(PROBE_DEADLINE, answer).await, Ok(Ok(Ok(_))));
+        let answered = matches!(tokio::time::timeout(PROBE_DEADLINE, answer).await, Ok(Ok(true)));
         if answered {
             self.note_success();
         }

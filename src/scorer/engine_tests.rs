@@ -3,12 +3,28 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use tokio::task::JoinHandle;
+
+use super::super::testing::Made;
 use super::*;
 
 const LONG: Duration = Duration::from_secs(20);
 
-fn engine(threads: usize, max_requests: usize) -> Arc<Engine> {
-    Arc::new(Engine::start(&Config { threads, max_requests, max_cost: 1_000, max_graph_memory: 1 }).unwrap())
+type Answer = Result<(Vec<usize>, Timing), ScoreError>;
+
+/// Whose batches have one unit.
+fn engine(threads: usize, max_requests: usize) -> Arc<Engine<Made>> {
+    batching(threads, max_requests, 1)
+}
+
+fn batching(threads: usize, max_requests: usize, max_batch_cost: u64) -> Arc<Engine<Made>> {
+    let max_graph_memory = 1_000;
+    let config = Config { threads, max_requests, max_cost: 1_000, max_batch_cost, max_graph_memory, ..Config::tiny() };
+    Arc::new(Engine::start(&config).unwrap())
+}
+
+fn units(count: usize) -> Vec<usize> {
+    (0..count).collect()
 }
 
 /// A gate that computations wait at, and that tells when one has arrived.
@@ -56,7 +72,7 @@ async fn results_come_in_the_order_of_the_units_and_free_their_room() {
     let engine = engine(3, 1);
     for _ in 0..20 {
         let permit = engine.permit(1_000).expect("the room of the answer before is free again");
-        let (results, _) = engine.compute(permit, 50, |unit| unit * unit).await.unwrap();
+        let (results, _) = engine.compute(permit, Made::each(|unit| unit * unit), units(50)).await.unwrap();
         assert_eq!(results, (0..50).map(|unit| unit * unit).collect::<Vec<_>>());
     }
 }
@@ -65,7 +81,7 @@ async fn results_come_in_the_order_of_the_units_and_free_their_room() {
 async fn nothing_to_score_is_answered_at_once() {
     let engine = engine(1, 1);
     let permit = engine.permit(0).unwrap();
-    let (results, _) = engine.compute(permit, 0, |_| ()).await.unwrap();
+    let (results, _) = engine.compute(permit, Made::each(|unit| unit), units(0)).await.unwrap();
     assert!(results.is_empty());
 }
 
@@ -78,11 +94,12 @@ async fn a_client_that_leaves_frees_nothing_before_its_unit_ends_and_starts_noth
     let handle = Arc::clone(&engine);
     let permit = engine.permit(1).unwrap();
     let request = tokio::spawn(async move {
-        let work = move |_| {
+        let work = move |unit| {
             counted.fetch_add(1, Ordering::SeqCst);
             pass();
+            unit
         };
-        handle.compute(permit, 5, work).await
+        handle.compute(permit, Made::each(work), units(5)).await
     });
     let gate = gate.reached().await;
     request.abort();
@@ -94,16 +111,20 @@ async fn a_client_that_leaves_frees_nothing_before_its_unit_ends_and_starts_noth
 }
 
 #[tokio::test]
-async fn a_long_batch_does_not_hold_up_a_short_one() {
+async fn a_long_request_does_not_hold_up_a_short_one() {
     let engine = engine(1, 8);
     let (gate, pass) = Gate::new();
     let long = engine.permit(1).unwrap();
     let handle = Arc::clone(&engine);
-    let long = tokio::spawn(async move { handle.compute(long, 1_000, move |_| pass()).await });
+    let work = Made::each(move |unit| {
+        pass();
+        unit
+    });
+    let long = tokio::spawn(async move { handle.compute(long, work, units(1_000)).await });
     let gate = gate.reached().await;
     let short = engine.permit(1).unwrap();
     let handle = Arc::clone(&engine);
-    let short = tokio::spawn(async move { handle.compute(short, 1, |_| ()).await });
+    let short = tokio::spawn(async move { handle.compute(short, Made::each(|unit| unit), units(1)).await });
     until(|| engine.pool.waiting() == 2).await;
     // The unit at the gate, and the long one's next, which stood before the short one.
     gate.open();
@@ -117,27 +138,30 @@ async fn a_long_batch_does_not_hold_up_a_short_one() {
 }
 
 #[tokio::test]
-async fn a_panic_fails_its_own_batch_and_no_other() {
+async fn a_panic_fails_its_own_request_and_no_other() {
     let engine = engine(2, 4);
     for _ in 0..10 {
         let permit = engine.permit(1).unwrap();
-        let failed = engine.compute(permit, 8, |unit| assert!(unit != 3, "a unit that panics")).await;
+        let work = Made::each(|unit| if unit == 3 { panic!("a unit that panics") } else { unit });
+        let failed = engine.compute(permit, work, units(8)).await;
         assert!(matches!(failed, Err(ScoreError::Failed)));
     }
     let permit = engine.permit(1).unwrap();
-    let (results, _) = engine.compute(permit, 8, |unit| unit).await.unwrap();
+    let (results, _) = engine.compute(permit, Made::each(|unit| unit), units(8)).await.unwrap();
     assert_eq!(results.len(), 8);
     until(|| (0..4).map(|_| engine.permit(1)).collect::<Result<Vec<_>, _>>().is_ok()).await;
 }
 
 #[tokio::test]
-async fn several_threads_share_one_batch() {
-    let engine = engine(3, 1);
+async fn several_threads_share_one_request() {
+    let engine = batching(3, 1, 1_000);
     let barrier = Arc::new(std::sync::Barrier::new(3));
     let permit = engine.permit(1).unwrap();
-    let work = engine.compute(permit, 3, move |_| {
+    let work = Made::each(move |unit| {
         barrier.wait();
+        unit
     });
+    let work = engine.compute(permit, work, units(3));
     tokio::time::timeout(LONG, work).await.expect("three units meet at once").unwrap();
 }
 
@@ -149,12 +173,11 @@ async fn stopping_finishes_what_is_queued_and_refuses_more() {
     let permit = engine.permit(1).unwrap();
     let handle = Arc::clone(&engine);
     let queued = tokio::spawn(async move {
-        handle
-            .compute(permit, 3, move |unit| {
-                pass();
-                unit
-            })
-            .await
+        let work = move |unit| {
+            pass();
+            unit
+        };
+        handle.compute(permit, Made::each(work), units(3)).await
     });
     let gate = gate.reached().await;
     let handle = Arc::clone(&engine);
@@ -168,7 +191,102 @@ async fn stopping_finishes_what_is_queued_and_refuses_more() {
     }
     assert_eq!(queued.await.unwrap().unwrap().0, vec![0, 1, 2]);
     stopping.await.unwrap();
-    assert!(matches!(engine.compute(late, 1, |_| ()).await, Err(ScoreError::Stopping)));
+    assert!(matches!(engine.compute(late, Made::each(|unit| unit), units(1)).await, Err(ScoreError::Stopping)));
+}
+
+/// An engine with one thread, which is held at a gate while requests line up behind.
+struct Held {
+    engine: Arc<Engine<Made>>,
+    gate: Gate,
+    first: JoinHandle<Answer>,
+    calls: Arc<Mutex<Vec<Vec<usize>>>>,
+}
+
+impl Held {
+    async fn new(max_batch_cost: u64) -> Self {
+        let engine = batching(1, 100, max_batch_cost);
+        let (gate, pass) = Gate::new();
+        let (handle, permit) = (Arc::clone(&engine), engine.permit(1).unwrap());
+        let work = Made::each(move |unit| {
+            pass();
+            unit
+        });
+        let first = tokio::spawn(async move { handle.compute(permit, work, units(1)).await });
+        Self { engine, gate: gate.reached().await, first, calls: Arc::default() }
+    }
+
+    /// Lets a request line up whose calls are remembered; a call with the unit 13 panics.
+    async fn line_up(&self, company: &'static str, units: Vec<usize>) -> JoinHandle<Answer> {
+        let before = self.engine.pool.waiting();
+        let (handle, calls) = (Arc::clone(&self.engine), Arc::clone(&self.calls));
+        let permit = self.engine.permit(1).unwrap();
+        let work = Made::together(company, move |units| {
+            calls.lock().unwrap().push(units.to_vec());
+            assert!(!units.contains(&13), "a unit that panics");
+            units.iter().map(|unit| unit * 10).collect()
+        });
+        let request = tokio::spawn(async move { handle.compute(permit, work, units).await });
+        until(|| self.engine.pool.waiting() == before + 1).await;
+        request
+    }
+
+    /// Opens the gate; the calls that were made when the last of `requests` is answered, and the answers.
+    async fn open(self, requests: Vec<JoinHandle<Answer>>) -> (Vec<Vec<usize>>, Vec<Option<Vec<usize>>>) {
+        self.gate.open();
+        self.first.await.unwrap().unwrap();
+        let mut answers = Vec::new();
+        for request in requests {
+            let answer = tokio::time::timeout(LONG, request).await.unwrap().unwrap();
+            answers.push(answer.ok().map(|(results, _)| results));
+        }
+        let calls = std::mem::take(&mut *self.calls.lock().unwrap());
+        (calls, answers)
+    }
+}
+
+#[tokio::test]
+async fn requests_that_wait_are_computed_in_one_call_and_answered_each_its_own() {
+    let held = Held::new(100).await;
+    let mut requests = Vec::new();
+    for (company, units) in [("a", vec![1, 2]), ("b", vec![3]), ("a", vec![4]), ("a", vec![5, 6]), ("b", vec![7])] {
+        requests.push(held.line_up(company, units).await);
+    }
+    let (calls, answers) = held.open(requests).await;
+    assert_eq!(calls, [vec![1, 4, 5, 2, 6], vec![3, 7]], "a unit each in turn, and no two companies in one call");
+    let expected = [vec![10, 20], vec![30], vec![40], vec![50, 60], vec![70]];
+    assert_eq!(answers, expected.map(Some));
+}
+
+#[tokio::test]
+async fn a_long_list_leaves_room_in_every_batch_for_what_came_after_it() {
+    let held = Held::new(4).await;
+    let list = held.line_up("a", (100..200).collect()).await;
+    let same = held.line_up("a", vec![1]).await;
+    let other = held.line_up("b", vec![2]).await;
+    let (calls, _) = held.open(vec![list, same, other]).await;
+    assert_eq!(calls[..2], [vec![100, 1, 101, 102], vec![2]], "both are served by the second call");
+    assert!(calls[2..].iter().all(|call| call.len() == 4 || call.ends_with(&[199])), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_batch_fails_only_the_request_whose_unit_panics() {
+    let held = Held::new(100).await;
+    let mut requests = Vec::new();
+    for units in [vec![11, 12], vec![13, 14], vec![15]] {
+        requests.push(held.line_up("a", units).await);
+    }
+    let (calls, answers) = held.open(requests).await;
+    assert_eq!(answers, [Some(vec![110, 120]), None, Some(vec![150])]);
+    assert_eq!(calls[0], [11, 13, 15, 12, 14], "they were in one batch");
+    assert_eq!(calls[1..], [11, 13, 15, 12, 14].map(|unit| vec![unit]), "and then each alone");
+}
+
+#[tokio::test]
+async fn a_result_too_few_is_a_failure_and_no_endless_wait() {
+    let engine = batching(1, 1, 100);
+    let work = Made::together("a", |units| units[1..].to_vec());
+    let answer = engine.compute(engine.permit(1).unwrap(), work, units(2));
+    assert!(matches!(tokio::time::timeout(LONG, answer).await.unwrap(), Err(ScoreError::Failed)));
 }
 
 #[tokio::test]
@@ -186,7 +304,11 @@ async fn a_probe_goes_before_a_full_queue() {
     let held: Vec<_> = (0..2)
         .map(|_| {
             let (handle, pass, permit) = (Arc::clone(&engine), Arc::clone(&pass), engine.permit(1).unwrap());
-            tokio::spawn(async move { handle.compute(permit, 1, move |_| pass()).await })
+            let work = move |unit| {
+                pass();
+                unit
+            };
+            tokio::spawn(async move { handle.compute(permit, Made::each(work), units(1)).await })
         })
         .collect();
     let gate = gate.reached().await;

@@ -1,27 +1,40 @@
 //! The scorer: a cheap handle outside, a bounded cost-budgeted queue and compute threads inside.
 //!
-//! `admission` lets work in, `pool` runs it on threads of its own (not the runtime's blocking pool, which file reads
-//! share), `batch` is one request in between, and `engine` is the three together, whatever they compute. A score is a pure function of graph, detector and options, so neither the
-//! thread nor the company it is computed in can change a bit of it.
+//! `admission` lets a `request` in, it waits in the `queue`, and the threads of the `pool` (its own, not the runtime's
+//! blocking ones, which file reads share) take each a `batch` of what waits, of one request or of several. `engine` is
+//! all of these together, whatever they compute, and `jury` is what they compute here. An `inquiry` is a request before
+//! that: what the `cache` knows of its graphs waits for nobody. A score is a pure function of graph, detector and options,
+//! so neither the thread, nor the company it is computed in, nor when, can change a bit of it.
 
 mod admission;
 mod batch;
+mod cache;
+mod compute;
 mod engine;
+mod inquiry;
+mod jury;
 mod pool;
+mod queue;
+mod request;
+#[cfg(test)]
+mod testing;
 
 pub use admission::Permit;
+pub use inquiry::Inquiry;
+pub use jury::{Jury, Scored};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
+use self::cache::Cache;
 use self::engine::Engine;
+use self::jury::{Juror, Question};
 use crate::artifact::ArtifactError;
-use crate::detector::{self, Detector, Score, ScoreOptions, Tail, Verdict};
-use crate::graph::{Graph, Limits};
+use crate::detector::ScoreOptions;
+use crate::graph::Graph;
 use crate::id::DetectorId;
-use crate::model::Cost;
 use crate::registry::Registry;
 
 #[derive(Debug, Clone)]
@@ -32,8 +45,12 @@ pub struct Config {
     pub max_requests: usize,
     /// Estimated multiply-adds that may wait or run at once.
     pub max_cost: u64,
+    /// Estimated multiply-adds of the graphs that a thread scores in one call; one graph may take more.
+    pub max_batch_cost: u64,
     /// Estimated bytes of memory that scoring one graph may take.
     pub max_graph_memory: u64,
+    /// Bytes of answers that are kept; 0 keeps none.
+    pub cache_bytes: u64,
 }
 
 #[derive(Debug, Error)]
@@ -62,27 +79,6 @@ pub enum ScoreError {
     Stopping,
 }
 
-/// What the family's detectors say of one graph.
-#[derive(Debug, Clone)]
-pub struct Scored {
-    /// In the order of the detectors asked for.
-    pub scores: Vec<(DetectorId, Score)>,
-    pub verdict: Verdict,
-}
-
-/// Loaded detectors of one family that score together.
-#[derive(Debug, Clone)]
-pub struct Jury(Arc<[(DetectorId, Arc<Detector>)]>);
-
-impl Jury {
-    /// Estimated work of scoring a graph of `nodes` and `edges` under all of them, one after another.
-    #[must_use]
-    pub fn cost(&self, nodes: usize, edges: usize, options: &ScoreOptions) -> Cost {
-        let costs = self.0.iter().map(|(_, detector)| detector.cost(nodes, edges, options));
-        costs.fold(Cost::default(), Cost::after)
-    }
-}
-
 /// How long the work waited and computed, for metrics and headers.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
@@ -94,7 +90,8 @@ pub struct Timing {
 #[derive(Debug, Clone)]
 pub struct Scorer {
     registry: Registry,
-    engine: Arc<Engine>,
+    engine: Arc<Engine<Question>>,
+    cache: Cache,
     max_graph_memory: u64,
 }
 
@@ -103,7 +100,8 @@ impl Scorer {
     /// When the threads can't be started.
     pub fn start(config: &Config, registry: Registry) -> std::io::Result<Self> {
         let engine = Arc::new(Engine::start(config)?);
-        Ok(Self { registry, engine, max_graph_memory: config.max_graph_memory })
+        let cache = Cache::new(config.cache_bytes);
+        Ok(Self { registry, engine, cache, max_graph_memory: config.max_graph_memory })
     }
 
     /// Loads the detectors that are to score.
@@ -111,51 +109,62 @@ impl Scorer {
     /// # Errors
     /// [`ScoreError::Unavailable`].
     pub async fn load(&self, ids: &[DetectorId]) -> Result<Jury, ScoreError> {
-        let mut loaded = Vec::with_capacity(ids.len());
+        let mut jurors = Vec::with_capacity(ids.len());
         for &id in ids {
-            let detector = self.registry.get(id).await.map_err(|error| ScoreError::Unavailable(id, error))?;
-            loaded.push((id, detector));
+            let loaded = self.registry.get(id).await.map_err(|error| ScoreError::Unavailable(id, error))?;
+            jurors.push(Juror { id, loaded });
         }
-        Ok(Jury(loaded.into()))
+        Ok(Jury::new(jurors))
     }
 
-    /// Admission, by the work of all graphs together ([`Jury::cost`], added up).
+    /// What the jury is to say of graphs, what it has said of them before looked up. It takes time in proportion to the
+    /// graphs' size, so it belongs on a thread that may block.
+    #[must_use]
+    pub fn look_up(&self, jury: &Jury, graphs: Vec<Graph>, options: ScoreOptions) -> Inquiry {
+        Inquiry::new(Question { jury: jury.clone(), options, cache: self.cache.clone() }, graphs)
+    }
+
+    /// Admission, by the work of all that has to be computed. What is known needs no room, so it waits for nobody.
     ///
     /// # Errors
     /// See [`PermitError`].
-    pub fn permit(&self, cost: Cost) -> Result<Permit, PermitError> {
+    pub fn permit(&self, inquiry: &Inquiry) -> Result<Permit, PermitError> {
+        if inquiry.is_known() {
+            return Ok(self.engine.pass());
+        }
+        let cost = inquiry.cost();
         if cost.bytes > self.max_graph_memory {
             return Err(PermitError::TooLarge { bytes: cost.bytes, limit: self.max_graph_memory });
         }
         self.engine.permit(cost.multiply_adds)
     }
 
-    /// Scores graphs under detectors of one family; results in the order of the graphs. Work whose caller has gone is
-    /// dropped before it starts.
+    /// Scores the graphs of an inquiry; results in their order. Work whose caller has gone is dropped before it starts.
     ///
     /// # Errors
     /// See [`ScoreError`].
-    pub async fn score(
-        &self,
-        permit: Permit,
-        jury: &Jury,
-        graphs: Vec<Graph>,
-        options: ScoreOptions,
-    ) -> Result<(Vec<Scored>, Timing), ScoreError> {
-        let (units, jury) = (graphs.len(), jury.clone());
-        self.engine.compute(permit, units, move |unit| score_graph(&jury.0, &graphs[unit], &options)).await
+    pub async fn score(&self, permit: Permit, inquiry: Inquiry) -> Result<(Vec<Scored>, Timing), ScoreError> {
+        let (question, unknown, complete) = inquiry.part();
+        let (computed, timing) = self.engine.compute(permit, question, unknown).await?;
+        Ok((complete(computed), timing))
     }
 
-    /// Whether the compute threads work: one did recently, or scores a tiny graph now under a loaded detector (runs an
-    /// empty unit when none is loaded).
+    /// Whether the compute threads work: one did recently, or scores a tiny graph now under a loaded detector (does
+    /// nothing there when none is loaded).
     pub async fn probe(&self) -> bool {
         let detector = self.registry.any();
-        self.engine.probe(move || detector.as_deref().map(probe_detector)).await
+        self.engine.probe(move || detector.map(|loaded| jury::probe(&loaded.detector))).await
     }
 
-    /// Drops a deleted detector from memory.
+    /// Drops a deleted detector from memory, and its answers.
     pub async fn forget(&self, detector: DetectorId) {
         self.registry.forget(detector).await;
+        self.cache.forget(detector);
+    }
+
+    /// To be called now and then, for the cache and its gauges.
+    pub fn keep_up(&self) {
+        self.cache.keep_up();
     }
 
     /// Finishes what is queued, refuses more, joins the threads.
@@ -169,21 +178,10 @@ impl Scorer {
     }
 }
 
-fn score_graph(detectors: &[(DetectorId, Arc<Detector>)], graph: &Graph, options: &ScoreOptions) -> Scored {
-    let scores: Vec<(DetectorId, Score)> =
-        detectors.iter().map(|(id, detector)| (*id, detector.score(graph, options))).collect();
-    let judged: Vec<(&Detector, &Score)> =
-        detectors.iter().zip(&scores).map(|((_, detector), (_, score))| (&**detector, score)).collect();
-    let verdict = detector::verdict(&judged, options.tail);
-    Scored { scores, verdict }
-}
-
-/// A triangle with a tail: the smallest graph with an edge on a cycle and a bridge.
-fn probe_detector(detector: &Detector) {
-    let edges = [(0, 1), (1, 2), (2, 0), (2, 3)];
-    if let Ok((graph, _)) = Graph::new(4, &edges, None, &Limits::default()) {
-        let options =
-            ScoreOptions { tail: Tail::default(), samples: Some(1), orderings: Some(1), seed: 0, explain: false };
-        std::hint::black_box(detector.score(&graph, &options));
+#[cfg(test)]
+impl Config {
+    /// Each number 1, for tests to say what they need of it.
+    const fn tiny() -> Self {
+        Self { threads: 1, max_requests: 1, max_cost: 1, max_batch_cost: 1, max_graph_memory: 1, cache_bytes: 1 }
     }
 }

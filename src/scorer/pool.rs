@@ -1,46 +1,47 @@
-//! The compute threads and their queue.
-//!
-//! Work comes in units, one a graph. A thread takes the next unit of the work at the head of the queue and puts that work
-//! back at the tail: a long batch shares the threads with what came after it instead of holding it up, several threads
-//! share one batch, and no thread idles or waits for company while a unit is left.
+//! The compute threads, which take batches from one queue.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// A piece of work in units that can run on any thread, in any order.
-pub(super) trait Work: Send + Sync {
-    fn units(&self) -> usize;
-    /// Whether somebody still waits for it.
-    fn wanted(&self) -> bool;
-    /// Computes one unit. It doesn't panic: the thread would be lost.
-    fn run(&self, unit: usize);
-    /// Told once when the work is taken off the queue unfinished because nobody wants it.
-    fn dropped(&self);
-}
+use super::batch::{Batch, Budget};
+use super::compute::Compute;
+use super::queue::Queue;
+use super::request::Request;
 
-pub(super) struct Pool {
-    queue: Arc<Queue>,
+/// Work that is no request: it goes before all that waits. It doesn't panic: the thread would be lost.
+type Errand = Box<dyn FnOnce() + Send>;
+
+/// The pool is closed.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+pub(super) struct Pool<C: Compute> {
+    shared: Arc<Shared<C>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-impl std::fmt::Debug for Pool {
+impl<C: Compute> std::fmt::Debug for Pool<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
     }
 }
 
-impl Pool {
+impl<C: Compute> Pool<C> {
     /// # Errors
     /// When a thread can't be started.
-    pub(super) fn start(threads: usize) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::default());
-        let pool = Self { queue: Arc::clone(&queue), threads: Mutex::default() };
+    pub(super) fn start(threads: usize, budget: Budget) -> std::io::Result<Self> {
+        let waiting = Waiting { errands: VecDeque::new(), queue: Queue::new(threads as u64, budget), closed: false };
+        let shared = Arc::new(Shared { waiting: Mutex::new(waiting), arrived: Condvar::new() });
+        let pool = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
         for index in 0..threads {
-            let queue = Arc::clone(&queue);
+            let shared = Arc::clone(&shared);
             let thread = thread::Builder::new().name(format!("scorer-{index}")).spawn(move || {
-                while let Some((work, unit)) = queue.take() {
-                    work.run(unit);
+                while let Some(turn) = shared.take() {
+                    match turn {
+                        Turn::Errand(errand) => errand(),
+                        Turn::Batch(batch) => batch.run(),
+                    }
                 }
             })?;
             lock(&pool.threads).push(thread);
@@ -48,70 +49,74 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Queues work behind what is there; gives it back when the pool is closed. The queue itself sets no bound: whoever
-    /// submits holds a permit.
-    pub(super) fn submit(&self, work: Arc<dyn Work>) -> Result<(), Arc<dyn Work>> {
-        self.queue.push(work, VecDeque::push_back)
+    /// Queues a request behind what is there. The queue itself sets no bound: whoever submits holds a permit.
+    pub(super) fn submit(&self, request: Arc<Request<C>>) -> Result<(), Closed> {
+        // A list is for all threads to share.
+        let several = request.len() > 1;
+        self.shared.put(several, |waiting| waiting.queue.push(request))
     }
 
-    /// Queues work before what is there: for the probe, whose question is about the threads and not about the queue.
-    pub(super) fn submit_first(&self, work: Arc<dyn Work>) -> Result<(), Arc<dyn Work>> {
-        self.queue.push(work, VecDeque::push_front)
+    /// Runs an errand before what is there: for the probe, whose question is about the threads and not about the queue.
+    pub(super) fn submit_first(&self, errand: Errand) -> Result<(), Closed> {
+        self.shared.put(false, |waiting| waiting.errands.push_back(errand))
     }
 
-    /// How much work has units that nobody has begun.
+    /// Errands, and requests with units that nobody has begun.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        lock(&self.queue.waiting).work.len()
+        let waiting = lock(&self.shared.waiting);
+        waiting.errands.len() + waiting.queue.len()
     }
 
-    /// Takes no more work; what is queued is finished.
+    /// Takes no more requests; what is queued is finished.
     pub(super) fn close(&self) {
-        self.queue.close();
+        lock(&self.shared.waiting).closed = true;
+        self.shared.arrived.notify_all();
     }
 
     /// Waits for the threads to end, once closed. Blocks.
     pub(super) fn join(&self) {
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
-            // A unit can't panic, and if it did, the others would still have to be waited for.
+            // A batch can't panic, and if it did, the others would still have to be waited for.
             let _ = thread.join();
         }
     }
 }
 
-impl Drop for Pool {
+impl<C: Compute> Drop for Pool<C> {
     /// The threads end by themselves, not joined: a drop must not wait for minutes of computing.
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// Work with its next unit.
-type Entry = (Arc<dyn Work>, usize);
-
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
+struct Shared<C: Compute> {
+    waiting: Mutex<Waiting<C>>,
     arrived: Condvar,
 }
 
-#[derive(Default)]
-struct Waiting {
-    work: VecDeque<Entry>,
+struct Waiting<C: Compute> {
+    errands: VecDeque<Errand>,
+    queue: Queue<C>,
     closed: bool,
 }
 
-impl Queue {
-    fn push(&self, work: Arc<dyn Work>, place: fn(&mut VecDeque<Entry>, Entry)) -> Result<(), Arc<dyn Work>> {
+/// What a thread does next.
+enum Turn<C: Compute> {
+    Errand(Errand),
+    Batch(Batch<C>),
+}
+
+impl<C: Compute> Shared<C> {
+    fn put(&self, for_several: bool, put: impl FnOnce(&mut Waiting<C>)) -> Result<(), Closed> {
         let mut waiting = lock(&self.waiting);
         if waiting.closed {
-            return Err(work);
+            return Err(Closed);
         }
-        let units = work.units();
-        place(&mut waiting.work, (work, 0));
+        put(&mut waiting);
         drop(waiting);
-        if units > 1 {
+        if for_several {
             self.arrived.notify_all();
         } else {
             self.arrived.notify_one();
@@ -119,30 +124,17 @@ impl Queue {
         Ok(())
     }
 
-    /// The next unit of wanted work; `None` when the queue is closed and empty.
-    fn take(&self) -> Option<Entry> {
+    /// `None` when the pool is closed and nothing waits.
+    fn take(&self) -> Option<Turn<C>> {
         let mut waiting = lock(&self.waiting);
         loop {
-            while let Some((work, unit)) = waiting.work.pop_front() {
-                if !work.wanted() {
-                    work.dropped();
-                    continue;
-                }
-                if unit + 1 < work.units() {
-                    waiting.work.push_back((Arc::clone(&work), unit + 1));
-                }
-                return Some((work, unit));
-            }
-            if waiting.closed {
-                return None;
+            let errand = waiting.errands.pop_front().map(Turn::Errand);
+            let turn = errand.or_else(|| waiting.queue.take().map(Turn::Batch));
+            if turn.is_some() || waiting.closed {
+                return turn;
             }
             waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    fn close(&self) {
-        lock(&self.waiting).closed = true;
-        self.arrived.notify_all();
     }
 }
 

@@ -62,7 +62,8 @@ async fn nothing_scores_before_a_training() {
 
 #[tokio::test]
 async fn the_same_question_has_the_same_answer_to_the_bit() {
-    let app = trained_app(&[], &KINDS).await;
+    // Every answer is computed: remembered ones would be the same for another reason.
+    let app = trained_app(&[("score-cache", "0")], &KINDS).await;
     let graphs = graphs();
     let options = json!({"seed": 7, "samples": 20, "orderings": 5, "explain": true, "alpha": 0.1});
 
@@ -88,14 +89,69 @@ async fn the_same_question_has_the_same_answer_to_the_bit() {
     streamed.reverse();
     assert_eq!(streamed, alone, "in other company");
 
-    let app = app.kill_and_restart().await;
-    let again = app.post_json(SCORE, &json!({"graphs": graphs, "options": options})).await;
-    assert_eq!(again.text(), batch.text(), "after a restart");
+    let all = json!({"graphs": graphs, "options": options});
+    let first = json!({"graph": graphs[0], "options": options});
+    let (one, other, between) =
+        tokio::join!(app.post_json(SCORE, &all), app.post_json(SCORE, &all), app.post_json(SCORE, &first));
+    assert_eq!((one.text(), other.text()), (batch.text(), batch.text()), "at the same time");
+    assert_eq!(between.text(), alone[0], "between them");
+    assert_eq!(count(&app, "graphkin_score_cache_hits_total").await, 0.0, "nothing is remembered");
+
+    let app = app.restart_with(&[]).await;
+    for when in ["after a restart", "as it is remembered"] {
+        let again = app.post_json(SCORE, &json!({"graphs": graphs, "options": options})).await;
+        assert_eq!(again.text(), batch.text(), "{when}");
+    }
+    let remembered = (graphs.len() * KINDS.len()) as f64;
+    assert_eq!(count(&app, "graphkin_score_cache_hits_total").await, remembered);
 
     let other = json!({"seed": 8, "samples": 20, "orderings": 5, "explain": true, "alpha": 0.1});
     let other = app.post_json(SCORE, &json!({"graphs": graphs, "options": other})).await;
     other.expect(200);
     assert_ne!(other.text(), batch.text(), "the seed matters");
+}
+
+/// A metric that has no labels; 0 before it is first counted.
+async fn count(app: &App, name: &str) -> f64 {
+    let text = app.get("/metrics").await.text();
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
+}
+
+#[tokio::test]
+async fn what_was_asked_before_is_answered_without_computing_or_waiting() {
+    let app = trained_app(&[("max-requests", "1")], &["full-mask", "full-edge-prediction"]).await;
+    let (hits, misses) = ("graphkin_score_cache_hits_total", "graphkin_score_cache_misses_total");
+    let graphs = graphs();
+    let first = app.post_json(SCORE, &json!({"graph": graphs[0]})).await;
+    let answer = first.expect(200);
+    assert_eq!((count(&app, hits).await, count(&app, misses).await), (0.0, 2.0));
+
+    // The only place in the queue is taken, but what is known needs none.
+    let ring: Vec<Value> = (0..2_000).map(|u| json!([u, (u + 1) % 2_000])).collect();
+    let slow = json!({"graph": {"nodes": 2_000, "edges": ring}, "options": {"samples": 5_000}});
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let known = app.post_json(SCORE, &json!({"graph": graphs[0]})).await;
+        (known, app.post_json(SCORE, &json!({"graph": graphs[1]})).await)
+    };
+    let (slow, (known, unknown)) = tokio::join!(app.post_json(SCORE, &slow), meanwhile);
+    slow.expect(200);
+    unknown.expect_problem(429, "too-many-requests");
+    assert_eq!(known.text(), first.text());
+    assert_eq!(known.header("server-timing"), "queue;dur=0.000, compute;dur=0.000");
+
+    // Of a list only what is new is computed, and a detector's answer is the same by whichever way it is asked.
+    let before = (count(&app, hits).await, count(&app, misses).await);
+    let list = app.post_json(SCORE, &json!({"graphs": [graphs[1], graphs[0], graphs[2]]})).await.expect(200);
+    assert_eq!(list["results"][1], answer);
+    let id = answer["scores"][0]["detector_id"].as_str().unwrap();
+    let alone = app.post_json(&format!("/v1/detectors/{id}/score"), &json!({"graph": graphs[2]})).await.expect(200);
+    assert_eq!(alone["scores"][0], list["results"][2]["scores"][0]);
+    let after = (count(&app, hits).await, count(&app, misses).await);
+    assert_eq!((after.0 - before.0, after.1 - before.1), (3.0, 4.0));
+
+    app.post_json(SCORE, &json!({"graph": graphs[0], "options": {"seed": 1}})).await.expect(200);
+    assert_eq!(count(&app, misses).await - after.1, 2.0, "another seed is another question");
 }
 
 /// What holds for every answer to `explain` with 20 samples and 5 orderings under all kinds.
@@ -319,7 +375,7 @@ async fn a_stream_that_is_open_when_the_service_stops_is_told_so() {
 #[tokio::test]
 async fn a_full_queue_is_429_and_a_stream_that_began_waits() {
     // Room for one line at a time: every other line of a stream has to wait for its permit.
-    let app = trained_app(&[("max-requests", "1")], &["full-edge-prediction"]).await;
+    let app = trained_app(&[("max-requests", "1"), ("score-cache", "0")], &["full-edge-prediction"]).await;
     let graph = json!({"nodes": 3, "edges": [[0, 1], [1, 2]]});
     let many: Vec<Value> = vec![graph.clone(); 100];
     assert_eq!(answers(&app.post(SCORE, NDJSON, lines(&many)).await).len(), 100);

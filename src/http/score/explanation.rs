@@ -58,7 +58,7 @@ pub(super) struct NodeWire {
 impl ExplanationWire {
     /// What the detectors say together; none unless it was asked for.
     pub(super) fn of(scored: &Scored, subject: &Subject) -> Option<Self> {
-        let explained = || scored.scores.iter().filter_map(|(_, score)| Some((score, score.explanation.as_ref()?)));
+        let explained = || scored.scores.iter().filter_map(|(_, score)| Some((&**score, score.explanation.as_ref()?)));
         let most_alarmed =
             |(a, _): &(&Score, &Explanation), (b, _): &(&Score, &Explanation)| a.p_value.total_cmp(&b.p_value);
         let (first, explanation) = explained().min_by(most_alarmed)?;

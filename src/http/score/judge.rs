@@ -11,8 +11,7 @@ use crate::graph::Graph;
 use crate::graph::format::ParsedGraph;
 use crate::http::AppState;
 use crate::http::error::Problem;
-use crate::model::Cost;
-use crate::scorer::{Jury, Permit, PermitError, Scored, Scorer, Timing};
+use crate::scorer::{Inquiry, Jury, Permit, PermitError, Scored, Scorer, Timing};
 
 /// Who judges and how: everything that an answer depends on besides the graph.
 #[derive(Debug, Clone)]
@@ -21,6 +20,13 @@ pub(super) struct Judge {
     family: String,
     jury: Jury,
     options: Checked,
+}
+
+/// Graphs to judge, and what their answers need of them besides their scores.
+#[derive(Debug)]
+pub(super) struct Case {
+    subjects: Vec<Subject>,
+    inquiry: Inquiry,
 }
 
 impl Judge {
@@ -32,25 +38,19 @@ impl Judge {
         Ok(Self { scorer: state.scorer.clone(), family: panel.family, jury, options })
     }
 
-    /// Room for one graph in the queue.
+    /// Takes up graphs, with what was said of them before. It takes time in proportion to their size, so it belongs on a
+    /// thread that may block.
+    pub(super) fn open(&self, parsed: Vec<ParsedGraph>) -> Case {
+        let (graphs, subjects): (Vec<Graph>, Vec<Subject>) = parsed.into_iter().map(Subject::part).unzip();
+        Case { subjects, inquiry: self.scorer.look_up(&self.jury, graphs, self.options.score) }
+    }
+
+    /// Room in the queue for what has to be computed.
     ///
     /// # Errors
     /// When there is none now, or never will be.
-    pub(super) fn permit(&self, graph: &ParsedGraph) -> Result<Permit, PermitError> {
-        self.scorer.permit(self.cost(&graph.graph))
-    }
-
-    /// Room for all of `graphs` at once.
-    ///
-    /// # Errors
-    /// When there is none now, or never will be.
-    pub(super) fn permit_all(&self, graphs: &[ParsedGraph]) -> Result<Permit, PermitError> {
-        self.scorer.permit(graphs.iter().map(|graph| self.cost(&graph.graph)).fold(Cost::default(), Cost::after))
-    }
-
-    /// Estimated work of judging `graph`.
-    fn cost(&self, graph: &Graph) -> Cost {
-        self.jury.cost(graph.node_count(), graph.edge_count(), &self.options.score)
+    pub(super) fn permit(&self, case: &Case) -> Result<Permit, PermitError> {
+        self.scorer.permit(&case.inquiry)
     }
 
     /// Judges graphs, with room for all of them in `permit`.
@@ -60,10 +60,9 @@ impl Judge {
     pub(super) async fn judge(
         &self,
         permit: Permit,
-        parsed: Vec<ParsedGraph>,
+        Case { subjects, inquiry }: Case,
     ) -> Result<(Vec<ScoreResponse>, Timing), Problem> {
-        let (graphs, subjects): (Vec<Graph>, Vec<Subject>) = parsed.into_iter().map(Subject::part).unzip();
-        let (scored, timing) = self.scorer.score(permit, &self.jury, graphs, self.options.score).await?;
+        let (scored, timing) = self.scorer.score(permit, inquiry).await?;
         let answers = subjects.into_iter().zip(scored).map(|(subject, scored)| self.answer(subject, &scored));
         Ok((answers.collect::<Result<_, _>>()?, timing))
     }

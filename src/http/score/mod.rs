@@ -51,7 +51,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     responses(
         (status = 200, description = "The verdicts.",
             content((Answer = "application/json"), (LineError = "application/x-ndjson")),
-            headers(("Server-Timing" = String, description = "How long the work waited (`queue`) and computed (`compute`), in ms. Not with a stream."))),
+            headers(("Server-Timing" = String, description = "How long the work waited (`queue`) and computed (`compute`), in ms; both 0 for what was asked before. Not with a stream."))),
         (status = 400, description = "The body is not JSON or broke off, or an option in the query string can't be read."),
         (status = 404, description = "There is no such family."),
         (status = 408, description = "The body stalled."),
@@ -84,7 +84,7 @@ async fn score_under_family(
     responses(
         (status = 200, description = "The verdicts.",
             content((Answer = "application/json"), (LineError = "application/x-ndjson")),
-            headers(("Server-Timing" = String, description = "How long the work waited (`queue`) and computed (`compute`), in ms. Not with a stream."))),
+            headers(("Server-Timing" = String, description = "How long the work waited (`queue`) and computed (`compute`), in ms; both 0 for what was asked before. Not with a stream."))),
         (status = 400, description = "The body is not JSON or broke off, or an option in the query string can't be read."),
         (status = 404, description = "There is no such detector."),
         (status = 408, description = "The body stalled."),
@@ -123,9 +123,10 @@ async fn answer_json(state: &AppState, panel: Panel, body: Bytes) -> Result<Resp
     let judge = Judge::new(state, panel, options.check(state.config.max_samples)?).await?;
     let asked = Arc::new(asked);
     let (reader, limits) = (Arc::clone(&asked), state.config.graph);
-    let graphs = blocking(move || reader.parse(&limits)).await??;
-    let permit = judge.permit_all(&graphs)?;
-    let (answers, timing) = judge.judge(permit, graphs).await?;
+    let opener = judge.clone();
+    let case = blocking(move || Ok::<_, Problem>(opener.open(reader.parse(&limits)?))).await??;
+    let permit = judge.permit(&case)?;
+    let (answers, timing) = judge.judge(permit, case).await?;
     let headers = [("server-timing", server_timing(timing))];
     Ok((headers, axum::Json(asked.answer(answers))).into_response())
 }

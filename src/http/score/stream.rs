@@ -13,9 +13,9 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use super::judge::Judge;
+use super::judge::{Case, Judge};
 use crate::graph::Limits;
-use crate::graph::format::{ParsedGraph, json};
+use crate::graph::format::json;
 use crate::http::AppState;
 use crate::http::blocking::blocking;
 use crate::http::error::{Problem, ProblemBody};
@@ -64,14 +64,14 @@ pub(super) async fn answer(state: &AppState, judge: Judge, request: Request) -> 
 /// A line that was read, and may be scored or not.
 struct Entry {
     line: u64,
-    admitted: Result<(ParsedGraph, Permit), Problem>,
+    admitted: Result<(Case, Permit), Problem>,
 }
 
 impl Entry {
     async fn answer(self, judge: Judge, voice: Voice) -> Bytes {
         let Self { line, admitted } = self;
         let scored = match admitted {
-            Ok((graph, permit)) => judge.judge(permit, vec![graph]).await.map(|(answers, _)| answers),
+            Ok((case, permit)) => judge.judge(permit, case).await.map(|(answers, _)| answers),
             Err(problem) => Err(problem),
         };
         match scored {
@@ -97,9 +97,9 @@ impl Intake {
     async fn first(&mut self) -> Result<Option<Entry>, Problem> {
         let Some(Line { number, content }) = self.lines.next().await? else { return Ok(None) };
         self.number = number;
-        let admitted = match parse(content, self.limits).await {
-            Ok(graph) => match self.judge.permit(&graph) {
-                Ok(permit) => Ok((graph, permit)),
+        let admitted = match open(content, self.limits, &self.judge).await {
+            Ok(case) => match self.judge.permit(&case) {
+                Ok(permit) => Ok((case, permit)),
                 Err(error @ (PermitError::TooCostly { .. } | PermitError::TooLarge { .. })) => Err(error.into()),
                 Err(refused) => return Err(refused.into()),
             },
@@ -138,22 +138,19 @@ impl Intake {
     }
 }
 
-async fn parse(content: Result<Bytes, LineTooLong>, limits: Limits) -> Result<ParsedGraph, Problem> {
+async fn open(content: Result<Bytes, LineTooLong>, limits: Limits, judge: &Judge) -> Result<Case, Problem> {
     let content = content.map_err(|error| Problem::too_large(error.to_string()))?;
-    Ok(blocking(move || json::parse(&content, &limits)).await??)
+    let judge = judge.clone();
+    blocking(move || Ok(judge.open(vec![json::parse(&content, &limits)?]))).await?
 }
 
 /// The head is sent, so a full queue can't be refused any more: the client is kept waiting instead.
-async fn admit(
-    content: Result<Bytes, LineTooLong>,
-    limits: Limits,
-    judge: &Judge,
-) -> Result<(ParsedGraph, Permit), Problem> {
-    let graph = parse(content, limits).await?;
+async fn admit(content: Result<Bytes, LineTooLong>, limits: Limits, judge: &Judge) -> Result<(Case, Permit), Problem> {
+    let case = open(content, limits, judge).await?;
     loop {
-        match judge.permit(&graph) {
+        match judge.permit(&case) {
             Err(PermitError::Overloaded { .. }) => tokio::time::sleep(ASK_AGAIN).await,
-            decided => return Ok((graph, decided?)),
+            decided => return Ok((case, decided?)),
         }
     }
 }

@@ -1,0 +1,17 @@
+//! What the compute threads ask of a computation, whatever it computes.
+
+use crate::model::Cost;
+
+/// A way to compute units: all that a result depends on besides its unit.
+pub(super) trait Compute: Send + Sync + 'static {
+    type Unit: Send + Sync;
+    type Output: Send + 'static;
+
+    /// Whether units of this and of `other` may be computed in one call.
+    fn joins(&self, other: &Self) -> bool;
+
+    fn cost(&self, unit: &Self::Unit) -> Cost;
+
+    /// A result for each unit, in their order, and the same whatever the company of a unit is.
+    fn compute(&self, units: &[&Self::Unit]) -> Vec<Self::Output>;
+}

@@ -1,0 +1,128 @@
+//! Loaded detectors of one family, and what they are asked of its graphs.
+
+use std::sync::Arc;
+
+use super::cache::{Cache, Recalled};
+use super::compute::Compute;
+use crate::artifact::LoadedDetector;
+use crate::detector::{self, Detector, Score, ScoreOptions, Tail, Verdict};
+use crate::graph::{Graph, Limits};
+use crate::id::DetectorId;
+use crate::model::Cost;
+
+/// Loaded detectors of one family that score together; at least one.
+#[derive(Debug, Clone)]
+pub struct Jury(Arc<[Juror]>);
+
+#[derive(Debug)]
+pub(super) struct Juror {
+    pub(super) id: DetectorId,
+    pub(super) loaded: Arc<LoadedDetector>,
+}
+
+/// What the family's detectors say of one graph.
+#[derive(Debug, Clone)]
+pub struct Scored {
+    /// In the order of the detectors asked for.
+    pub scores: Vec<(DetectorId, Arc<Score>)>,
+    pub verdict: Verdict,
+}
+
+impl Jury {
+    pub(super) fn new(jurors: Vec<Juror>) -> Self {
+        Self(jurors.into())
+    }
+
+    pub(super) fn jurors(&self) -> &[Juror] {
+        &self.0
+    }
+
+    fn ids(&self) -> impl Iterator<Item = DetectorId> + '_ {
+        self.0.iter().map(|juror| juror.id)
+    }
+}
+
+/// What is asked of graphs, and where answers are kept.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) jury: Jury,
+    pub(super) options: ScoreOptions,
+    pub(super) cache: Cache,
+}
+
+/// A graph to score, with what each juror is known to say of it.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    graph: Graph,
+    recalled: Vec<Recalled>,
+}
+
+impl Question {
+    pub(super) fn candidate(&self, graph: Graph) -> Candidate {
+        let recalled = self.cache.recall(&self.jury, &graph, &self.options);
+        Candidate { graph, recalled }
+    }
+
+    /// What all jurors say of a graph, if that is known of each of them.
+    pub(super) fn recall(&self, candidate: &Candidate) -> Option<Scored> {
+        let known = |(id, recalled): (DetectorId, &Recalled)| match recalled {
+            Recalled::Known(score) => Some((id, Arc::clone(score))),
+            Recalled::Unknown(_) => None,
+        };
+        let scores: Option<_> = self.jury.ids().zip(&candidate.recalled).map(known).collect();
+        scores.map(|scores| self.judged(scores))
+    }
+
+    fn judged(&self, scores: Vec<(DetectorId, Arc<Score>)>) -> Scored {
+        let judged: Vec<(&Detector, &Score)> =
+            self.jury.0.iter().zip(&scores).map(|(juror, (_, score))| (&juror.loaded.detector, &**score)).collect();
+        let verdict = detector::verdict(&judged, self.options.tail);
+        Scored { scores, verdict }
+    }
+}
+
+impl Compute for Question {
+    type Unit = Candidate;
+    type Output = Scored;
+
+    /// The same detectors, by name: one of them may have been loaded anew in between.
+    fn joins(&self, other: &Self) -> bool {
+        self.options == other.options && self.jury.ids().eq(other.jury.ids())
+    }
+
+    /// Of all jurors whose answer isn't known, one after another.
+    fn cost(&self, Candidate { graph, recalled }: &Candidate) -> Cost {
+        let unknown = self.jury.0.iter().zip(recalled).filter(|(_, recalled)| matches!(recalled, Recalled::Unknown(_)));
+        let of_one = |juror: &Juror| juror.loaded.detector.cost(graph.node_count(), graph.edge_count(), &self.options);
+        unknown.map(|(juror, _)| of_one(juror)).fold(Cost::default(), Cost::after)
+    }
+
+    fn compute(&self, candidates: &[&Candidate]) -> Vec<Scored> {
+        let mut scores: Vec<Vec<(DetectorId, Arc<Score>)>> = candidates.iter().map(|_| Vec::new()).collect();
+        for (place, juror) in self.jury.0.iter().enumerate() {
+            let asked = candidates.iter().filter(|of| matches!(of.recalled[place], Recalled::Unknown(_)));
+            let asked: Vec<&Graph> = asked.map(|candidate| &candidate.graph).collect();
+            let computed = juror.loaded.detector.score_batch(&asked, &self.options);
+            assert_eq!(computed.len(), asked.len(), "a score for each graph, or they would be mixed up");
+            let mut computed = computed.into_iter();
+            for (candidate, scores) in candidates.iter().zip(&mut scores) {
+                let score = match &candidate.recalled[place] {
+                    Recalled::Known(score) => Some(Arc::clone(score)),
+                    Recalled::Unknown(key) => computed.next().map(|score| self.cache.keep(key.as_ref(), score)),
+                };
+                scores.extend(score.map(|score| (juror.id, score)));
+            }
+        }
+        scores.into_iter().map(|scores| self.judged(scores)).collect()
+    }
+}
+
+/// Scores a triangle with a tail: the smallest graph with an edge on a cycle and a bridge.
+pub(super) fn probe(detector: &Detector) {
+    let edges = [(0, 1), (1, 2), (2, 0), (2, 3)];
+    if let Ok((graph, _)) = Graph::new(4, &edges, None, &Limits::default()) {
+        let options =
+            ScoreOptions { tail: Tail::default(), samples: Some(1), orderings: Some(1), seed: 0, explain: false };
+        std::hint::black_box(detector.score(&graph, &options));
+    }
+}

@@ -1,0 +1,60 @@
+//! A made-up computation in place of detectors, and a real one, for tests.
+
+use std::path::Path;
+
+use super::compute::Compute;
+use crate::detector::Detector;
+use crate::model::Cost;
+
+type Call = Box<dyn Fn(&[usize]) -> Vec<usize> + Send + Sync>;
+
+/// Computes numbers. Those of one company join.
+pub(super) struct Made {
+    company: &'static str,
+    call: Call,
+}
+
+impl Made {
+    /// Of a computation of many units in one call.
+    pub(super) fn together(
+        company: &'static str,
+        call: impl Fn(&[usize]) -> Vec<usize> + Send + Sync + 'static,
+    ) -> Self {
+        Self { company, call: Box::new(call) }
+    }
+
+    /// Of a computation of one unit.
+    pub(super) fn each(compute: impl Fn(usize) -> usize + Send + Sync + 'static) -> Self {
+        Self::together("each", move |units| units.iter().map(|&unit| compute(unit)).collect())
+    }
+}
+
+/// What units of this and larger numbers cost: what they are; others cost 1.
+pub(super) const COSTLY: usize = 10_000;
+
+impl Compute for Made {
+    type Unit = usize;
+    type Output = usize;
+
+    fn joins(&self, other: &Self) -> bool {
+        self.company == other.company
+    }
+
+    fn cost(&self, unit: &usize) -> Cost {
+        let multiply_adds = if *unit < COSTLY { 1 } else { *unit as u64 };
+        Cost { multiply_adds, bytes: 1 }
+    }
+
+    fn compute(&self, units: &[&usize]) -> Vec<usize> {
+        (self.call)(&units.iter().map(|unit| **unit).collect::<Vec<_>>())
+    }
+}
+
+/// One of the samples that ship.
+pub(super) fn any_detector() -> Detector {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/ladder/full-mask");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&read("manifest.json")).unwrap();
+    let manifest = serde_json::from_value(manifest["detector"].take()).unwrap();
+    Detector::decode(manifest, &read("weights.safetensors")).unwrap()
+}
