@@ -35,6 +35,17 @@ sqlx:
 models:
     cargo run --release -- samples make --out models
 
+# Compares the models with their counterparts in PyTorch: benches/peers/README.md.
+bench-peers *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [ -z "${GRAPHKIN_PEERS_PYTHON:-}" ]; then
+        venv=target/peers/venv
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install --quiet --requirement benches/peers/requirements.txt
+    fi
+    cargo bench --bench peers -- {{arguments}}
+
 # Builds the image `graphkin`.
 docker:
     docker compose --file docker/compose.yaml build

@@ -186,8 +186,21 @@ pub(super) struct Block {
 }
 
 impl Batch {
-    pub(super) fn node_count(&self) -> usize {
+    #[must_use]
+    pub fn node_count(&self) -> usize {
         self.codes.len()
+    }
+
+    /// Directed edges, tentative ones included.
+    #[must_use]
+    pub fn edge_count(&self) -> usize {
+        self.edges.len()
+    }
+
+    /// Pairs of a node added and one that it may link to.
+    #[must_use]
+    pub fn entry_count(&self) -> usize {
+        self.labels.len()
     }
 
     pub(super) fn clear(&mut self) {

@@ -25,6 +25,17 @@ pub struct Batch {
     pub(super) divisor: f64,
 }
 
+impl Batch {
+    /// The places, among the rows of all graphs step by step, of the rows whose slots an edge-level RNN goes through.
+    #[must_use]
+    pub fn told_rows(&self) -> Option<&[u32]> {
+        match &self.slots {
+            Slots::Independent { .. } => None,
+            Slots::Dependent(slots) => Some(&slots.rows),
+        }
+    }
+}
+
 /// The slots that the loss is over.
 #[derive(Debug, Clone)]
 pub(super) enum Slots {
