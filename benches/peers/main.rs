@@ -15,6 +15,8 @@ mod scoring;
 mod shape;
 mod training;
 
+use std::env;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -70,8 +72,20 @@ const MODELS: [(Model, &str); 5] = [
     (Model::Gran, "gran"),
 ];
 
+/// Where candle reads how many threads it may have, once and for all of its operations.
+const CANDLE_THREADS: &str = "RAYON_NUM_THREADS";
+
 fn main() -> Result<()> {
     let Arguments { filter, runs, threads, bench: _ } = Arguments::parse();
+    if env::var(CANDLE_THREADS).ok() != Some(threads.to_string()) {
+        // A process can't safely change its own environment, so another does the work.
+        let status = Command::new(env::current_exe()?)
+            .args(env::args_os().skip(1))
+            .env(CANDLE_THREADS, threads.to_string())
+            .status()?;
+        ensure!(status.success(), "the comparison failed: {status}");
+        return Ok(());
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build()?;
     let families = [Family::aids()?, Family::dd()?];
     let peak = peak::measure(&pool, runs)?;

@@ -24,6 +24,11 @@ pub(crate) fn draw(graphs: Vec<Graph>, orderings: usize) -> Vec<Ordered> {
 }
 
 pub(crate) fn sequences((graph, orders): &Ordered) -> Vec<Sequence> {
+    told(graph, orders)
+}
+
+/// The graph in each of the orderings.
+pub(crate) fn told(graph: &Graph, orders: &[Vec<u32>]) -> Vec<Sequence> {
     orders.iter().map(|order| Sequence::new(graph, order.clone())).collect()
 }
 

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::Result;
-use graphkin::nn::matmul::matmul;
+use graphkin::nn::matmul::{View, Write, multiply};
 use rayon::ThreadPool;
 use serde_json::json;
 
@@ -62,9 +62,9 @@ fn multiply_adds_per_second() -> f64 {
     SIZES
         .iter()
         .map(|&size| {
-            let (x, w, mut y) = (vec![1.0; size * size], vec![1.0; size * size], vec![0.0; size * size]);
+            let (x, w, mut y) = (vec![1.0_f32; size * size], vec![1.0; size * size], vec![0.0; size * size]);
             let begun = Instant::now();
-            matmul(&x, &w, &mut y, size, size);
+            multiply(View::new(&x, size, size), View::new(&w, size, size), &mut y, Write::Replace);
             black_box(&y);
             (size * size * size) as f64 / begun.elapsed().as_secs_f64()
         })

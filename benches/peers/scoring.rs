@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::arithmetic;
 use crate::case::{Case, CaseFile, network};
 use crate::family::{Family, SEED};
+use crate::ordered::told;
 use crate::{ordered, shape};
 
 pub(crate) fn graph_rnn(family: &Family, variant: Variant) -> Result<Case> {
@@ -41,7 +42,7 @@ pub(crate) fn graph_rnn(family: &Family, variant: Variant) -> Result<Case> {
             ordered.iter().map(|graph| arithmetic::graph_rnn(&shape, &ordered::sequences(graph))).sum(),
         ),
         file,
-        run: over_graphs(ordered, move |graph, orders| totals(&model.likelihoods(graph, orders, &mut NoTerms))),
+        run: over_graphs(ordered, move |graph, orders| totals(&model.likelihoods(&told(graph, orders), &mut NoTerms))),
     })
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn gran(family: &Family) -> Result<Case> {
         graphs: ordered.len(),
         multiply_adds: Some(ordered.iter().map(|graph| arithmetic::gran(&shape, &ordered::sequences(graph))).sum()),
         file,
-        run: over_graphs(ordered, move |graph, orders| totals(&model.likelihoods(graph, orders, &mut NoTerms))),
+        run: over_graphs(ordered, move |graph, orders| totals(&model.likelihoods(&told(graph, orders), &mut NoTerms))),
     })
 }
 

@@ -172,18 +172,45 @@ impl Detector {
     #[must_use]
     pub fn score(&self, graph: &Graph, options: &ScoreOptions) -> Score {
         let draws = self.draws(options);
-        let (observations, explanation) = if options.explain {
+        if options.explain {
             let (observations, explanation) = self.observe_and_explain(graph, draws, options.seed);
-            (observations, Some(explanation))
+            self.judge(graph, &observations, Some(explanation), options)
         } else {
             let observe = |member: &Member| member.model().observe(graph, draws, options.seed);
-            (self.members.iter().map(observe).collect::<Vec<Observation>>(), None)
-        };
+            let observations: Vec<Observation> = self.members.iter().map(observe).collect();
+            self.judge(graph, &observations, None, options)
+        }
+    }
+
+    /// Scores graphs in one call, in their order. Each score is, bit for bit, what [`Self::score`] gives of the graph.
+    #[must_use]
+    pub fn score_batch(&self, graphs: &[&Graph], options: &ScoreOptions) -> Vec<Score> {
+        // An explanation keeps every term of a graph, and so is made of one at a time.
+        if options.explain {
+            return graphs.iter().map(|graph| self.score(graph, options)).collect();
+        }
+        let draws = self.draws(options);
+        let mut observed: Vec<Vec<Observation>> = graphs.iter().map(|_| Vec::new()).collect();
+        for member in &self.members {
+            let of_member = member.model().observe_batch(graphs, draws, options.seed);
+            observed.iter_mut().zip(of_member).for_each(|(of_graph, observation)| of_graph.push(observation));
+        }
+        graphs.iter().zip(&observed).map(|(graph, observed)| self.judge(graph, observed, None, options)).collect()
+    }
+
+    /// Judges a graph by what each member observed of it.
+    fn judge(
+        &self,
+        graph: &Graph,
+        observations: &[Observation],
+        explanation: Option<Explanation>,
+        options: &ScoreOptions,
+    ) -> Score {
         let findings = Findings::average(observations.iter().map(|observation| &observation.evidence));
         let folds: Vec<FoldScore> = self
             .members
             .iter()
-            .zip(&observations)
+            .zip(observations)
             .map(|(member, observation)| member.judge(graph, observation))
             .collect();
         let of = |part: fn(&FoldScore) -> f64| self.p_value(&folds, part);
@@ -194,18 +221,12 @@ impl Detector {
             p_value: of(chosen),
             p_size: of(|score| score.size),
             p_structure: of(|score| score.structure),
-            statistics: statistics(&observations),
+            statistics: statistics(observations),
             warnings: self.warnings(graph, &findings, options),
             findings,
             explanation,
             folds,
         }
-    }
-
-    /// Scores graphs in one call, in their order. Each score is, bit for bit, what [`Self::score`] gives of the graph.
-    #[must_use]
-    pub fn score_batch(&self, graphs: &[&Graph], options: &ScoreOptions) -> Vec<Score> {
-        graphs.iter().map(|graph| self.score(graph, options)).collect()
     }
 
     /// The conformal p-value of a graph's nonconformities: each calibration score is compared under its own fold.

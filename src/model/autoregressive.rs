@@ -65,6 +65,12 @@ impl AutoregressiveModel {
         observation(self.likelihood(graph, orderings, seed, &mut NoTerms))
     }
 
+    /// [`AutoregressiveModel::observe`] of each graph, to the same bits.
+    #[must_use]
+    pub fn observe_batch(&self, graphs: &[&Graph], orderings: usize, seed: u64) -> Vec<Observation> {
+        self.likelihoods(graphs, orderings, seed).into_iter().map(observation).collect()
+    }
+
     /// [`AutoregressiveModel::observe`], and what of the graph was surprising.
     #[must_use]
     pub fn observe_and_explain(&self, graph: &Graph, orderings: usize, seed: u64) -> (Observation, Surprises) {

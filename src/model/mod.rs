@@ -195,6 +195,15 @@ impl Model {
         }
     }
 
+    /// [`Model::observe`] of each graph, to the same bits.
+    #[must_use]
+    pub fn observe_batch(&self, graphs: &[&Graph], draws: usize, seed: u64) -> Vec<Observation> {
+        match self {
+            Self::Masked(_) => graphs.iter().map(|graph| self.observe(graph, draws, seed)).collect(),
+            Self::Autoregressive(model) => model.observe_batch(graphs, draws, seed),
+        }
+    }
+
     /// Estimated multiply-adds and bytes of observing a graph through `draws`.
     #[must_use]
     pub fn cost(&self, nodes: usize, edges: usize, draws: usize) -> Cost {

@@ -123,6 +123,9 @@ pub enum TrainError {
     Tensor(#[from] candle_core::Error),
 }
 
+/// Graphs that a thread observes in one call: enough to fill vectors, few enough to share.
+const GRAPHS_AT_ONCE: usize = 8;
+
 /// Trains a detector. The same spec and data give the same weights, undisturbed or resumed from a checkpoint.
 ///
 /// # Errors
@@ -205,7 +208,11 @@ fn calibrate(
         let model = Model::new(spec.kind, &spec.hyperparameters, vocabulary(spec, fold), weights)?;
         let observe = |graphs: &[(GraphId, &Graph)]| -> Vec<Observation> {
             let draws = spec.hyperparameters.draws();
-            graphs.par_iter().map(|(_, graph)| model.observe(graph, draws, REFERENCE_SEED)).collect()
+            let observe = |graphs: &[(GraphId, &Graph)]| {
+                let graphs: Vec<&Graph> = graphs.iter().map(|(_, graph)| *graph).collect();
+                model.observe_batch(&graphs, draws, REFERENCE_SEED)
+            };
+            graphs.par_chunks(GRAPHS_AT_ONCE).flat_map_iter(observe).collect()
         };
         let trained = observe(&fold.train);
         let held_out = observe(&fold.calibration);
@@ -229,8 +236,11 @@ fn distributions(detector: &Detector, data: &TrainingData) -> Vec<Distribution> 
     for (split, graphs) in
         [(Split::Train, &data.train), (Split::Calibration, &data.calibration), (Split::Test, &data.test)]
     {
-        let scores: Vec<Score> =
-            graphs.par_iter().map(|(_, graph)| detector.score(graph, &ScoreOptions::default())).collect();
+        let score = |graphs: &[(GraphId, Graph)]| {
+            let graphs: Vec<&Graph> = graphs.iter().map(|(_, graph)| graph).collect();
+            detector.score_batch(&graphs, &ScoreOptions::default())
+        };
+        let scores: Vec<Score> = graphs.par_chunks(GRAPHS_AT_ONCE).flat_map_iter(score).collect();
         let mut push = |name: &str, values: Vec<f64>| columns.push((split, name.to_owned(), values));
         push("nonconformity", scores.iter().map(|score| score.nonconformity).collect());
         push("p_value", scores.iter().map(|score| score.p_value).collect());

@@ -212,7 +212,10 @@ fn every_graph_gets_a_finite_answer() {
     for kind in Kind::ALL {
         let detector = train(kind, 0, &data);
         let normal = detector.score(&ring(500), &ScoreOptions::default());
-        for (what, stranger) in &strangers {
+        let graphs: Vec<&Graph> = strangers.iter().map(|(_, graph)| graph).collect();
+        let together = detector.score_batch(&graphs, &ScoreOptions::default());
+        for ((what, stranger), in_batch) in strangers.iter().zip(together) {
+            assert_eq!(in_batch, detector.score(stranger, &ScoreOptions::default()), "{kind} {what}: bit for bit");
             let score = detector.score(stranger, &ScoreOptions { explain: true, ..ScoreOptions::default() });
             assert!(score.nonconformity.is_finite() && score.nonconformity > normal.nonconformity, "{kind} {what}");
             for p in [score.p_value, score.p_size, score.p_structure] {
