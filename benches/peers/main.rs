@@ -72,6 +72,10 @@ const MODELS: [(Model, &str); 5] = [
     (Model::Gran, "gran"),
 ];
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Where candle reads how many threads it may have, once and for all of its operations.
 const CANDLE_THREADS: &str = "RAYON_NUM_THREADS";
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_nn::ops::sigmoid;
 
-use super::real::Real;
+use super::real::{Real, contiguous, with_numbers};
+use super::simd::vectorised;
 
 /// For each of E edges the row of its source and of its destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,19 +32,34 @@ impl EdgeList {
     }
 }
 
-/// `y_e = x_source(e) + z_destination(e)`: `x, z [N, H]` to `[E, H]`.
+/// `y_e = x_source(e) + z_destination(e)`, and what is negative set to zero where `rectified`: `x, z [N, H]` to `[E, H]`.
 ///
 /// # Errors
 /// When the shapes differ.
-pub fn gather_pairs(x: &Tensor, z: &Tensor, edges: &Arc<EdgeList>) -> Result<Tensor> {
+pub fn gather_pairs(x: &Tensor, z: &Tensor, edges: &Arc<EdgeList>, rectified: bool) -> Result<Tensor> {
     if x.dims2()? != z.dims2()? {
         bail!("gather-pairs: {:?} and {:?}", x.dims(), z.dims());
     }
     if x.device().is_cpu() {
-        return x.contiguous()?.apply_op2(&z.contiguous()?, GatherPairs(Arc::clone(edges)));
+        return x.contiguous()?.apply_op2(&z.contiguous()?, GatherPairs { edges: Arc::clone(edges), rectified });
     }
     let (sources, destinations) = edges.tensors(x)?;
-    x.index_select(&sources, 0)? + z.index_select(&destinations, 0)?
+    let pairs = (x.index_select(&sources, 0)? + z.index_select(&destinations, 0)?)?;
+    if rectified { pairs.relu() } else { Ok(pairs) }
+}
+
+/// `y_i = Σ_{e: rows_e = i} x_e ⊙ σ(a_e)`: `x, a [E, H]` to `[count, H]`.
+///
+/// # Errors
+/// When the shapes differ, or there are not as many rows as names of them.
+pub fn gated_sum_into(x: &Tensor, a: &Tensor, rows: &Arc<Vec<u32>>, count: usize) -> Result<Tensor> {
+    if x.dims2()? != a.dims2()? || x.dims2()?.0 != rows.len() {
+        bail!("gated-sum-into: {:?} and {:?} for {} names", x.dims(), a.dims(), rows.len());
+    }
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op2(&a.contiguous()?, GatedSumInto { rows: Arc::clone(rows), count });
+    }
+    sum_into(&(x * sigmoid(a)?)?, rows, count)
 }
 
 /// `y_i = Σ_{e: rows_e = i} x_e`: `x [E, H]` to `[count, H]`.
@@ -61,16 +78,58 @@ pub fn sum_into(x: &Tensor, rows: &Arc<Vec<u32>>, count: usize) -> Result<Tensor
     Tensor::zeros((count, width), x.dtype(), x.device())?.index_add(&index, x, 0)
 }
 
-struct GatherPairs(Arc<EdgeList>);
+struct GatherPairs {
+    edges: Arc<EdgeList>,
+    rectified: bool,
+}
 
 impl GatherPairs {
     fn gather<T: Real>(&self, x: &[T], z: &[T], width: usize) -> Vec<T> {
-        let mut pairs = Vec::with_capacity(self.0.len() * width);
-        for (&source, &destination) in self.0.sources.iter().zip(&self.0.destinations) {
-            let (x, z) = (row(x, source, width), row(z, destination, width));
-            pairs.extend(x.iter().zip(z).map(|(&x, &z)| x + z));
-        }
+        let mut pairs = vec![T::default(); self.edges.len() * width];
+        vectorised(
+            #[inline(always)]
+            || {
+                let ends = self.edges.sources.iter().zip(&self.edges.destinations);
+                for (pair, (&source, &destination)) in pairs.chunks_exact_mut(width.max(1)).zip(ends) {
+                    let (x, z) = (row(x, source, width), row(z, destination, width));
+                    pair.iter_mut().zip(x).zip(z).for_each(|((pair, &x), &z)| {
+                        let sum = x + z;
+                        *pair = if self.rectified && sum < T::default() { T::default() } else { sum };
+                    });
+                }
+            },
+        );
         pairs
+    }
+
+    /// The gradients `[count, H]` of both ends.
+    fn scatter<T: Real>(&self, y: &Tensor, gradient: &Tensor, like: &Tensor) -> Result<[Tensor; 2]> {
+        let (count, width) = like.dims2()?;
+        let mut ends = [(); 2].map(|()| vec![T::default(); count * width]);
+        with_numbers(gradient, |gradient: &[T]| {
+            with_numbers(y, |y: &[T]| {
+                let [of_sources, of_destinations] = &mut ends;
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = gradient.chunks_exact(width.max(1)).zip(y.chunks_exact(width.max(1)));
+                        let edges = self.edges.sources.iter().zip(&self.edges.destinations);
+                        for ((gradient, y), (&source, &destination)) in rows.zip(edges) {
+                            let x = row_mut(of_sources, source, width).iter_mut();
+                            let z = row_mut(of_destinations, destination, width).iter_mut();
+                            for (((x, z), &gradient), &y) in x.zip(z).zip(gradient).zip(y) {
+                                let passed =
+                                    if self.rectified && !(y > T::default()) { T::default() } else { gradient };
+                                *x += passed;
+                                *z += passed;
+                            }
+                        }
+                    },
+                );
+            })
+        })??;
+        let [x, z] = ends.map(|end| Tensor::from_vec(end, (count, width), like.device()));
+        Ok([x?, z?])
     }
 }
 
@@ -82,16 +141,96 @@ impl CustomOp2 for GatherPairs {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, width) = l1.shape().dims2()?;
         let pairs = match s1 {
-            CpuStorage::F64(_) => f64::into_storage(self.gather(rows::<f64>(s1, l1)?, rows(s2, l2)?, width)),
-            _ => f32::into_storage(self.gather(rows::<f32>(s1, l1)?, rows(s2, l2)?, width)),
+            CpuStorage::F64(_) => {
+                f64::into_storage(self.gather(contiguous::<f64>(s1, l1)?, contiguous(s2, l2)?, width))
+            }
+            _ => f32::into_storage(self.gather(contiguous::<f32>(s1, l1)?, contiguous(s2, l2)?, width)),
         };
-        Ok((pairs, Shape::from((self.0.len(), width))))
+        Ok((pairs, Shape::from((self.edges.len(), width))))
     }
 
-    fn bwd(&self, x: &Tensor, _z: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (count, _) = x.dims2()?;
-        let to = |rows: &[u32]| sum_into(gradient, &Arc::new(rows.to_vec()), count);
-        Ok((Some(to(&self.0.sources)?), Some(to(&self.0.destinations)?)))
+    fn bwd(&self, x: &Tensor, _z: &Tensor, y: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [x, z] = match gradient.dtype() {
+            DType::F64 => self.scatter::<f64>(y, gradient, x)?,
+            _ => self.scatter::<f32>(y, gradient, x)?,
+        };
+        Ok((Some(x), Some(z)))
+    }
+}
+
+struct GatedSumInto {
+    rows: Arc<Vec<u32>>,
+    count: usize,
+}
+
+impl GatedSumInto {
+    fn sum<T: Real>(&self, x: &[T], a: &[T], width: usize) -> Vec<T> {
+        let mut sums = vec![T::default(); self.count * width];
+        vectorised(
+            #[inline(always)]
+            || {
+                let messages = x.chunks_exact(width.max(1)).zip(a.chunks_exact(width.max(1)));
+                for (&to, (x, a)) in self.rows.iter().zip(messages) {
+                    let sum = row_mut(&mut sums, to, width).iter_mut();
+                    sum.zip(x).zip(a).for_each(|((sum, &x), &a)| *sum += x * a.sigmoid());
+                }
+            },
+        );
+        sums
+    }
+
+    fn gradients<T: Real>(&self, [x, a]: [&Tensor; 2], gradient: &Tensor) -> Result<[Tensor; 2]> {
+        let (count, width) = x.dims2()?;
+        let mut gradients = [(); 2].map(|()| vec![T::default(); count * width]);
+        with_numbers(gradient, |gradient: &[T]| {
+            with_numbers(x, |x: &[T]| {
+                with_numbers(a, |a: &[T]| {
+                    let [of_x, of_a] = &mut gradients;
+                    vectorised(
+                        #[inline(always)]
+                        || {
+                            let to = of_x.chunks_exact_mut(width.max(1)).zip(of_a.chunks_exact_mut(width.max(1)));
+                            let from = x.chunks_exact(width.max(1)).zip(a.chunks_exact(width.max(1)));
+                            for ((&named, (of_x, of_a)), (x, a)) in self.rows.iter().zip(to).zip(from) {
+                                let gradient = row(gradient, named, width);
+                                let (of_x, of_a, x, a) =
+                                    (&mut of_x[..width], &mut of_a[..width], &x[..width], &a[..width]);
+                                for i in 0..width {
+                                    let gate = a[i].sigmoid();
+                                    of_x[i] = gradient[i] * gate;
+                                    of_a[i] = of_x[i] * x[i] * (T::ONE - gate);
+                                }
+                            }
+                        },
+                    );
+                })
+            })
+        })???;
+        let [of_x, of_a] = gradients.map(|values| Tensor::from_vec(values, (count, width), x.device()));
+        Ok([of_x?, of_a?])
+    }
+}
+
+impl CustomOp2 for GatedSumInto {
+    fn name(&self) -> &'static str {
+        "gated-sum-into"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, width) = l1.shape().dims2()?;
+        let sums = match s1 {
+            CpuStorage::F64(_) => f64::into_storage(self.sum(contiguous::<f64>(s1, l1)?, contiguous(s2, l2)?, width)),
+            _ => f32::into_storage(self.sum(contiguous::<f32>(s1, l1)?, contiguous(s2, l2)?, width)),
+        };
+        Ok((sums, Shape::from((self.count, width))))
+    }
+
+    fn bwd(&self, x: &Tensor, a: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [x, a] = match gradient.dtype() {
+            DType::F64 => self.gradients::<f64>([x, a], gradient)?,
+            _ => self.gradients::<f32>([x, a], gradient)?,
+        };
+        Ok((Some(x), Some(a)))
     }
 }
 
@@ -119,8 +258,8 @@ impl CustomOp1 for SumInto {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, width) = layout.shape().dims2()?;
         let sums = match storage {
-            CpuStorage::F64(_) => f64::into_storage(self.sum(rows::<f64>(storage, layout)?, width)),
-            _ => f32::into_storage(self.sum(rows::<f32>(storage, layout)?, width)),
+            CpuStorage::F64(_) => f64::into_storage(self.sum(contiguous::<f64>(storage, layout)?, width)),
+            _ => f32::into_storage(self.sum(contiguous::<f32>(storage, layout)?, width)),
         };
         Ok((sums, Shape::from((self.count, width))))
     }
@@ -131,13 +270,12 @@ impl CustomOp1 for SumInto {
     }
 }
 
-fn rows<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
-    let Some((start, end)) = layout.contiguous_offsets() else { bail!("contiguous rows are wanted") };
-    Ok(&T::of_storage(storage)?[start..end])
-}
-
 fn row<T>(x: &[T], index: u32, width: usize) -> &[T] {
     &x[index as usize * width..(index as usize + 1) * width]
+}
+
+fn row_mut<T>(x: &mut [T], index: u32, width: usize) -> &mut [T] {
+    &mut x[index as usize * width..(index as usize + 1) * width]
 }
 
 #[cfg(test)]
@@ -146,7 +284,7 @@ mod tests {
 
     use candle_core::{Device, Tensor, Var};
 
-    use super::{EdgeList, gather_pairs, sum_into};
+    use super::{EdgeList, gated_sum_into, gather_pairs, sigmoid, sum_into};
 
     fn edges() -> Arc<EdgeList> {
         Arc::new(EdgeList { sources: vec![0, 2, 2, 1], destinations: vec![1, 0, 1, 1] })
@@ -168,28 +306,56 @@ mod tests {
         tensor.flatten_all().unwrap().to_vec1().unwrap()
     }
 
+    /// Held to candle's own operations, with pairs below and above zero.
     #[test]
     fn values_and_gradients_are_those_of_candles_own_operations() {
-        let (x, z) = (variable(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), variable(&[0.1, -0.2, 0.3, -0.4, 0.5, -0.6]));
+        let (x, z) = (variable(&[1.0, 2.0, 3.0, -4.0, 5.0, 6.0]), variable(&[0.1, -0.2, -3.3, -0.4, 0.5, -6.6]));
         let (sources, destinations) = edges().tensors(&x).unwrap();
-        let own = gather_pairs(&x, &z, &edges()).unwrap();
-        let composed = (x.index_select(&sources, 0).unwrap() + z.index_select(&destinations, 0).unwrap()).unwrap();
-        assert_eq!(numbers(&own), numbers(&composed));
         let rows = Arc::new(edges().destinations.clone());
-        let own = sum_into(&own, &rows, 3).unwrap();
         let zeros = Tensor::zeros((3, 2), candle_core::DType::F64, &Device::Cpu).unwrap();
-        let composed = zeros.index_add(&destinations, &composed, 0).unwrap();
-        assert_eq!(numbers(&own), numbers(&composed));
-        let (own, composed) = (mixed(&own).backward().unwrap(), mixed(&composed).backward().unwrap());
-        for variable in [&x, &z] {
-            assert_eq!(numbers(own.get(variable).unwrap()), numbers(composed.get(variable).unwrap()));
+        for rectified in [false, true] {
+            let own = gather_pairs(&x, &z, &edges(), rectified).unwrap();
+            let pairs = (x.index_select(&sources, 0).unwrap() + z.index_select(&destinations, 0).unwrap()).unwrap();
+            assert!(numbers(&pairs).iter().any(|&pair| pair < 0.0));
+            let pairs = if rectified { pairs.relu().unwrap() } else { pairs };
+            assert_eq!(numbers(&own), numbers(&pairs));
+            let own = sum_into(&own, &rows, 3).unwrap();
+            let composed = zeros.index_add(&destinations, &pairs, 0).unwrap();
+            assert_same(&own, &composed, [&x, &z]);
+        }
+    }
+
+    #[test]
+    fn gates_and_their_gradients_are_those_of_candles_own_operations() {
+        let (x, a) = (
+            variable(&[1.0, 2.0, 3.0, -4.0, 5.0, 6.0, -1.0, 0.5]),
+            variable(&[0.1, -0.2, -3.3, 0.4, 2.5, -6.6, 0.0, 1.0]),
+        );
+        let rows = vec![2, 0, 2, 1];
+        let own = gated_sum_into(&x, &a, &Arc::new(rows.clone()), 3).unwrap();
+        let zeros = Tensor::zeros((3, 2), candle_core::DType::F64, &Device::Cpu).unwrap();
+        let gated = (x.as_tensor() * sigmoid(&a).unwrap()).unwrap();
+        let composed = zeros.index_add(&Tensor::new(rows, &Device::Cpu).unwrap(), &gated, 0).unwrap();
+        assert_same(&own, &composed, [&x, &a]);
+    }
+
+    fn assert_same(own: &Tensor, composed: &Tensor, variables: [&Var; 2]) {
+        let close = |own: &Tensor, composed: &Tensor| {
+            numbers(own).iter().zip(numbers(composed)).all(|(own, composed)| (own - composed).abs() < 1e-12)
+        };
+        assert!(close(own, composed), "{:?}, not {:?}", numbers(own), numbers(composed));
+        let gradients = [own, composed].map(|y| mixed(y).backward().unwrap());
+        for variable in variables {
+            let [own, composed] = [0, 1].map(|side| gradients[side].get(variable).unwrap());
+            assert!(close(own, composed), "{:?}, not {:?}", numbers(own), numbers(composed));
         }
     }
 
     #[test]
     fn wrong_shapes_are_an_error() {
         let (x, z) = (variable(&[1.0; 6]), variable(&[1.0; 4]));
-        assert!(gather_pairs(&x, &z, &edges()).is_err());
+        assert!(gather_pairs(&x, &z, &edges(), false).is_err());
+        assert!(gated_sum_into(&x, &z, &Arc::new(vec![0, 0]), 1).is_err());
         assert!(sum_into(&x, &Arc::new(vec![0]), 1).is_err());
     }
 }

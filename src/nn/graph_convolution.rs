@@ -46,12 +46,12 @@ impl GraphConvolution {
     pub fn forward(&self, h: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
         let sum = neighbour_sum(h, adjacency)?; // [N, H]
         let update = match self.convolution {
-            Convolution::Gin => self.second.forward(&self.first.forward(&(h + sum)?)?.relu()?)?,
+            Convolution::Gin => self.second.rectified(&self.first.rectified(&(h + sum)?)?)?,
             Convolution::Sage => {
                 let mean = sum.broadcast_div(&adjacency.mean_divisor(h.device())?.to_dtype(h.dtype())?)?;
-                (self.first.forward(h)? + self.second.forward(&mean)?)?
+                (self.first.forward(h)? + self.second.forward(&mean)?)?.relu()?
             }
         };
-        normalise_rows(&update.relu()?)
+        normalise_rows(&update)
     }
 }

@@ -1,8 +1,11 @@
-//! What candle lacks or gets wrong: seeded initialisation, stable losses, message passing, Adam with a state.
+//! What candle lacks, gets wrong or does slowly: seeded initialisation, stable losses, message passing, Adam with a state;
+//! layers as single operations with gradients of their own; and layers without autograd, for whatever vectors the processor
+//! has.
 //!
 //! Knows nothing of anomalies. Letters: N nodes, E edges, F features, H hidden units.
 
 pub mod adam;
+mod dense;
 pub mod edges;
 pub mod graph_convolution;
 pub mod gru;

@@ -1,9 +1,12 @@
 //! The two precisions that the hand-written kernels are generic over.
 
 use std::fmt::Debug;
-use std::ops::{Add, AddAssign, Mul, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
-use candle_core::{CpuStorage, Result, bail};
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+
+use super::loss::binary_cross_entropy;
+use super::simd;
 
 /// `f32` or `f64`, with the activations of recurrent layers.
 pub trait Real:
@@ -17,12 +20,18 @@ pub trait Real:
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
     + AddAssign
+    + PartialOrd
 {
     const ONE: Self;
 
+    fn sqrt(self) -> Self;
     fn sigmoid(self) -> Self;
     fn hyperbolic_tangent(self) -> Self;
+    /// `ln(1 + e⁻ˣ)` of each logit, in its place.
+    fn bernoulli_costs(logits: &mut [Self]);
     /// The numbers of a storage of this precision.
     ///
     /// # Errors
@@ -31,8 +40,35 @@ pub trait Real:
     fn into_storage(values: Vec<Self>) -> CpuStorage;
 }
 
+/// The numbers of a contiguous part of a storage.
+///
+/// # Errors
+/// When they have gaps, or another precision.
+pub(super) fn contiguous<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    let Some((start, end)) = layout.contiguous_offsets() else { bail!("contiguous numbers are wanted") };
+    Ok(&T::of_storage(storage)?[start..end])
+}
+
+/// What `take` makes of the numbers of a tensor on the CPU, which are copied only when they have gaps.
+///
+/// # Errors
+/// When the tensor is elsewhere or has another precision.
+pub(super) fn with_numbers<T: Real, R>(tensor: &Tensor, take: impl FnOnce(&[T]) -> R) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(take(contiguous(storage, layout)?)),
+        _ => bail!("a tensor on the CPU is wanted"),
+    }
+}
+
 impl Real for f32 {
     const ONE: Self = 1.0;
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self::sqrt(self)
+    }
 
     #[inline(always)]
     fn sigmoid(self) -> Self {
@@ -42,6 +78,10 @@ impl Real for f32 {
     #[inline(always)]
     fn hyperbolic_tangent(self) -> Self {
         1.0 - 2.0 / (1.0 + exp(2.0 * self))
+    }
+
+    fn bernoulli_costs(logits: &mut [Self]) {
+        simd::bernoulli_costs(logits);
     }
 
     fn of_storage(storage: &CpuStorage) -> Result<&[Self]> {
@@ -60,6 +100,11 @@ impl Real for f64 {
     const ONE: Self = 1.0;
 
     #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self::sqrt(self)
+    }
+
+    #[inline(always)]
     fn sigmoid(self) -> Self {
         1.0 / (1.0 + (-self).exp())
     }
@@ -67,6 +112,10 @@ impl Real for f64 {
     #[inline(always)]
     fn hyperbolic_tangent(self) -> Self {
         self.tanh()
+    }
+
+    fn bernoulli_costs(logits: &mut [Self]) {
+        logits.iter_mut().for_each(|logit| *logit = binary_cross_entropy(*logit, true));
     }
 
     fn of_storage(storage: &CpuStorage) -> Result<&[Self]> {

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::ops::{log_softmax, sigmoid};
+use candle_nn::ops::log_softmax;
 use candle_nn::{Init, VarBuilder};
 
 use super::blocks::{Batch, input_dim};
 use super::{LARGEST_BLOCK, Shape};
 use crate::model::Mode;
-use crate::nn::edges::{EdgeList, gather_pairs, sum_into};
+use crate::nn::edges::{EdgeList, gated_sum_into, gather_pairs, sum_into};
 use crate::nn::gru::{Gru, Steps};
 use crate::nn::layer::{Linear, repeat_row};
-use crate::nn::loss::binary_cross_entropy_with_logits;
+use crate::nn::loss::{Targets, bernoulli_cost_sums};
 
 /// The codes that tell nodes apart on either end of an edge: one for nodes that exist, one for each place in a block.
 pub(super) const CODES: usize = LARGEST_BLOCK + 1;
@@ -85,12 +85,12 @@ impl GranNetwork {
             }
             for _ in 0..self.shape.propagations {
                 let message = layer.message.forward(&h, &codes, &edges)?; // [E, H]
-                let attention = sigmoid(&layer.attention.forward(&h, &codes, &edges)?)?;
-                let received = sum_into(&(message * attention)?, &destinations, nodes)?; // [V, H]
+                let attention = layer.attention.forward(&h, &codes, &edges)?;
+                let received = gated_sum_into(&message, &attention, &destinations, nodes)?; // [V, H]
                 h = layer.update.forward(&layer.update.project(&received)?, &h, &one)?;
             }
         }
-        let difference = gather_pairs(&h, &h.neg()?, &Arc::new(batch.entries.clone()))?; // [entries, H]
+        let difference = gather_pairs(&h, &h.neg()?, &Arc::new(batch.entries.clone()), false)?; // [entries, H]
         Ok((head(&self.theta, &difference)?, head(&self.alpha, &difference)?))
     }
 
@@ -102,20 +102,16 @@ impl GranNetwork {
     pub fn log_probabilities(&self, batch: &Batch, dtype: DType, device: &Device) -> Result<Tensor> {
         let (theta, alpha) = self.forward(batch, dtype, device)?;
         let entries = batch.labels.len();
-        let column = |values: Vec<f64>| Tensor::from_vec(values, (entries, 1), device)?.to_dtype(dtype);
-        let bit = |&bit: &bool| f64::from(u8::from(bit));
-        let labels = column(batch.labels.iter().map(bit).collect())?.broadcast_as(theta.shape())?.contiguous()?;
-        let counted = column(batch.counted.iter().map(bit).collect())?;
+        let of_block = (0_u32..).zip(&batch.blocks).flat_map(|(b, block)| std::iter::repeat_n(b, block.entries.len()));
+        let of_block = Arc::new(of_block.collect::<Vec<u32>>());
+        let blocks = batch.blocks.len();
+        let targets = Targets { present: batch.labels.clone(), counted: batch.counted.clone() };
+        let costs = bernoulli_cost_sums(&theta, targets, &of_block, blocks)?; // [blocks, C]
         let shares = batch
             .blocks
             .iter()
             .flat_map(|block| std::iter::repeat_n(1.0 / block.entries.len() as f64, block.entries.len()));
-        let shares = column(shares.collect())?;
-        let of_block = (0_u32..).zip(&batch.blocks).flat_map(|(b, block)| std::iter::repeat_n(b, block.entries.len()));
-        let of_block = Arc::new(of_block.collect::<Vec<u32>>());
-        let blocks = batch.blocks.len();
-        let costs = binary_cross_entropy_with_logits(&theta, &labels)?.broadcast_mul(&counted)?;
-        let costs = sum_into(&costs, &of_block, blocks)?; // [blocks, C]
+        let shares = Tensor::from_vec(shares.collect::<Vec<f64>>(), (entries, 1), device)?.to_dtype(dtype)?;
         let mixture = log_softmax(&sum_into(&alpha.broadcast_mul(&shares)?, &of_block, blocks)?, D::Minus1)?;
         (mixture - costs)?.log_sum_exp(1)
     }
@@ -151,7 +147,7 @@ impl GranNetwork {
 fn head(layers: &[Linear], x: &Tensor) -> Result<Tensor> {
     let mut x = x.clone();
     for (index, layer) in layers.iter().enumerate() {
-        x = layer.forward(&if index > 0 { x.relu()? } else { x })?;
+        x = if index + 1 < layers.len() { layer.rectified(&x)? } else { layer.forward(&x)? };
     }
     Ok(x)
 }
@@ -192,6 +188,6 @@ impl EdgeMlp {
         let projected = h.matmul(&self.weight.narrow(1, 0, width)?.t()?)?; // [V, H']
         let from_source = (&projected + of_code(width)?)?;
         let from_destination = ((of_code(width + CODES)? - projected)? + repeat_row(&self.bias, nodes)?)?;
-        self.second.forward(&gather_pairs(&from_source, &from_destination, edges)?.relu()?)
+        self.second.forward(&gather_pairs(&from_source, &from_destination, edges, true)?)
     }
 }

@@ -45,7 +45,7 @@ impl Mlp {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.second.forward(&self.first.forward(x)?.relu()?)
+        self.second.forward(&self.first.rectified(x)?)
     }
 }
 
@@ -91,7 +91,7 @@ impl GraphRnnNetwork {
     pub fn forward(&self, batch: &Batch, dtype: DType, device: &Device) -> Result<GraphRnnLogits> {
         let rows = batch.steps.rows();
         let inputs = Tensor::from_slice(&batch.inputs, (rows, input_dim(&self.shape)), device)?.to_dtype(dtype)?;
-        let mut state = self.input.forward(&inputs)?.relu()?; // [S, E]
+        let mut state = self.input.rectified(&inputs)?; // [S, E]
         let zeros = Tensor::zeros((batch.graphs, self.shape.hidden_dim), dtype, device)?;
         for layer in &self.graph_level {
             state = layer.forward(&layer.project(&state)?, &zeros, &batch.steps)?; // [S, H]
@@ -151,7 +151,7 @@ fn edge_states(
     let mut start = start.index_select(&Tensor::from_slice(&slots.rows, rows, device)?, 0)?;
     let bits = Tensor::new(&[[0.0_f32], [1.0]], device)?.to_dtype(dtype)?;
     // A slot's input is one of two, so both are projected once and each slot takes its own.
-    let bits = input.forward(&bits)?.relu()?; // [2, E']
+    let bits = input.rectified(&bits)?; // [2, E']
     let inputs = Tensor::from_slice(&slots.inputs, slots.steps.rows(), device)?;
     let mut states: Option<Tensor> = None;
     for layer in layers {

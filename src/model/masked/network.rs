@@ -67,7 +67,7 @@ impl MaskedNetwork {
         let pair = Tensor::cat(&[(&u + &v)?, (u * v)?], 1)?; // [P, 2 H]
         let path = self.path_embedding.index_select(&index(&batch.path_classes)?, 0)?; // [P, H]
         let hidden = (self.pair_first.forward(&pair)? + path)?.relu()?;
-        let hidden = self.pair_second.forward(&hidden)?.relu()?;
+        let hidden = self.pair_second.rectified(&hidden)?;
         self.output.forward(&hidden)?.squeeze(1) // [P, 1] -> [P]
     }
 

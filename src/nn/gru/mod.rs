@@ -16,7 +16,7 @@ pub use packed::PackedGru;
 
 use super::layer::affine;
 use super::matmul::View;
-use super::real::Real;
+use super::real::{Real, contiguous};
 
 /// Sequences packed step by step, the longest first: the rows of step 0, then those of step 1, and so on.
 ///
@@ -101,7 +101,7 @@ impl Gru {
     /// # Errors
     /// When the shapes don't fit.
     pub fn project(&self, x: &Tensor) -> Result<Tensor> {
-        affine(x, &self.weight_ih, &self.bias_ih)
+        affine(x, &self.weight_ih, &self.bias_ih, false)
     }
 
     /// The states `[S, H]` after each row of `projected [S, 3 H]` ([`Gru::project`]), from `start [B, H]`, a row a sequence.
@@ -130,7 +130,7 @@ impl Gru {
         for &rows in steps.sizes() {
             let previous = states.last().unwrap_or(start).narrow(0, 0, rows)?;
             let x = projected.narrow(0, first, rows)?;
-            let a = affine(&previous, &self.weight_hh, &self.bias_hh)?; // [rows, 3 H]
+            let a = affine(&previous, &self.weight_hh, &self.bias_hh, false)?; // [rows, 3 H]
             let gate = |of: &Tensor, index: usize| of.narrow(1, index * h, h);
             let r = sigmoid(&(gate(&x, 0)? + gate(&a, 0)?)?)?;
             let z = sigmoid(&(gate(&x, 1)? + gate(&a, 1)?)?)?;
@@ -148,7 +148,7 @@ struct Recurrence(Arc<Steps>);
 
 impl Recurrence {
     fn states<T: Real>(&self, arguments: [(&CpuStorage, &Layout); 3]) -> Result<(CpuStorage, Shape)> {
-        let [projected, recurrent, start] = arguments.map(|(storage, layout)| rows_of::<T>(storage, layout));
+        let [projected, recurrent, start] = arguments.map(|(storage, layout)| contiguous::<T>(storage, layout));
         let (projected, recurrent, start) = (projected?, recurrent?, start?);
         let (_, width) = arguments[1].1.shape().dims2()?;
         let h = width - 1;
@@ -189,11 +189,6 @@ fn weight<T>(recurrent: &[T], h: usize) -> View<'_, T> {
 /// The bias in weight and bias together.
 fn bias<T: Real>(recurrent: &[T], h: usize) -> Vec<T> {
     recurrent.chunks_exact(h + 1).map(|row| row[h]).collect()
-}
-
-fn rows_of<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
-    let Some((start, end)) = layout.contiguous_offsets() else { bail!("gru wants contiguous rows") };
-    Ok(&T::of_storage(storage)?[start..end])
 }
 
 impl CustomOp3 for Recurrence {
