@@ -33,6 +33,12 @@ impl Jury {
         Self(jurors.into())
     }
 
+    /// Graphs that the detector with the fewest was calibrated on.
+    #[must_use]
+    pub fn smallest_calibration(&self) -> usize {
+        self.0.iter().map(|juror| juror.loaded.detector.manifest().calibration_size).min().unwrap_or(0)
+    }
+
     pub(super) fn jurors(&self) -> &[Juror] {
         &self.0
     }

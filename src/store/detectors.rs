@@ -1,5 +1,7 @@
 //! Detectors, which of them are active, and their distributions.
 
+use std::sync::Arc;
+
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -40,6 +42,13 @@ pub struct DetectorRow {
 pub struct ActiveDetector {
     pub id: DetectorId,
     pub kind: Kind,
+}
+
+/// A family, and the detectors that score for it, in the order of their kinds; maybe none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FamilyPanel {
+    pub family: String,
+    pub detectors: Vec<ActiveDetector>,
 }
 
 impl Store {
@@ -201,6 +210,22 @@ impl Store {
             .collect::<Result<Vec<_>, StoreError>>()?;
         active.sort_by_key(|active| Kind::ALL.iter().position(|kind| *kind == active.kind));
         Ok(active)
+    }
+
+    /// Who scores for the family of this name. It is read anew only after a write.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn panel(&self, family: &str) -> Result<Arc<FamilyPanel>, StoreError> {
+        // Counted first: what a write changes from here on is read under the older count, and so not for long.
+        let count = self.changes.count();
+        if let Some((_, panel)) = self.panels.get(family).filter(|(read, _)| *read == count) {
+            return Ok(panel);
+        }
+        let row = self.find_family(family).await?;
+        let panel = Arc::new(FamilyPanel { family: row.name, detectors: self.active_detectors(row.id).await? });
+        self.panels.insert(family.to_owned(), (count, Arc::clone(&panel)));
+        Ok(panel)
     }
 
     /// How each statistic is distributed over each split under a detector, in the order that the detector told them.

@@ -15,9 +15,10 @@ mod keys;
 mod moment;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use cursor::{Page, PageRequest};
-pub use detectors::{ActiveDetector, DetectorRow, NewDetector};
+pub use detectors::{ActiveDetector, DetectorRow, FamilyPanel, NewDetector};
 pub use families::{FamilyOverview, FamilyRow, NewFamily, SizeStatistics};
 pub use graphs::{AddedGraph, GraphRow, NewGraph, StoredGraph};
 pub use idempotency::Idempotency;
@@ -28,13 +29,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::sync::Cache;
+use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
+use write::{Changes, Write};
+
 /// How long a connection waits for another process's lock: a backup or a command-line key, both short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Families whose panels are remembered.
+const PANELS: u64 = 4_096;
 
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -72,6 +78,9 @@ pub struct Store {
     /// Held while graphs are added: who is whose twin is decided outside the write transaction, and two batches deciding
     /// at once would each miss the twins in the other.
     additions: Arc<Mutex<()>>,
+    changes: Changes,
+    /// Who scores for a family, by its name, and the count of changes when that was read: every score asks.
+    panels: Cache<String, (u64, Arc<FamilyPanel>)>,
 }
 
 impl Store {
@@ -98,7 +107,7 @@ impl Store {
         sqlx::migrate!().run(&writer).await?;
         let readers =
             pool(config.readers.max(1)).connect_with(options.optimize_on_close(false, None).read_only(true)).await?;
-        Ok(Self { writer, readers, additions: Arc::default() })
+        Ok(Self { writer, readers, additions: Arc::default(), changes: Changes::default(), panels: Cache::new(PANELS) })
     }
 
     /// Answers when the database does: for readiness.
@@ -147,14 +156,21 @@ impl Store {
     }
 
     /// Begins a write, the lock already taken. Dropped without a commit, it never happened.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    async fn write(&self) -> Result<Write, StoreError> {
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Write::new(transaction, self.changes.clone()))
     }
 }
 
-/// A pool whose connections stay open: each new one would read the whole schema again.
+/// A pool whose connections stay open: each new one would read the whole schema again. Nor are they asked, before each
+/// use, whether they still are: a file doesn't hang up, and asking takes as long as a short query.
 fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(connections).min_connections(1).idle_timeout(None).max_lifetime(None)
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
 }
 
 /// Runs `work`, which computes or touches files for long, off the threads that serve requests.

@@ -343,7 +343,9 @@ async fn the_active_detector_is_one_of_its_family_and_kind() {
         store.add_detector(detector.clone()).await.unwrap();
     }
     let active = async || -> Vec<_> {
-        store.active_detectors(family).await.unwrap().into_iter().map(|active| (active.kind, active.id)).collect()
+        let active = store.active_detectors(family).await.unwrap();
+        assert_eq!(store.panel("f").await.unwrap().detectors, active, "what is remembered is what is so");
+        active.into_iter().map(|active| (active.kind, active.id)).collect()
     };
     assert_eq!(active().await, [(Kind::FullMask, new.id), (Kind::FullEdgePrediction, edges.id)]);
     store.set_active_detector(family, Kind::FullMask, old.id).await.unwrap();
@@ -387,7 +389,9 @@ async fn a_deleted_family_leaves_nothing() {
         store.finish_job(job.id, claimed.attempt, made.clone()).await.unwrap();
         detectors.push(made.id);
         if family == gone {
+            assert_eq!(store.panel("gone").await.unwrap().detectors.len(), 1);
             assert_eq!(store.delete_family("gone").await.unwrap(), [made.id]);
+            assert!(is_missing(store.panel("gone").await));
             assert!(is_missing(store.find_job(job.id).await));
             fixture.family("gone").await;
         }

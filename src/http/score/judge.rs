@@ -10,8 +10,13 @@ use crate::detector::Verdict;
 use crate::graph::Graph;
 use crate::graph::format::ParsedGraph;
 use crate::http::AppState;
+use crate::http::blocking::blocking;
 use crate::http::error::Problem;
 use crate::scorer::{Inquiry, Jury, Permit, PermitError, Scored, Scorer, Timing};
+
+/// About a hundred microseconds, on a slow machine: to read so many bytes of JSON, and to compare with so many graphs.
+const QUICK_BYTES: usize = 8 * 1024;
+const QUICK_CALIBRATION: usize = 500;
 
 /// Who judges and how: everything that an answer depends on besides the graph.
 #[derive(Debug, Clone)]
@@ -33,16 +38,32 @@ impl Judge {
     /// # Errors
     /// 422 for a kind that isn't there, and for an alpha out of reach.
     pub(super) async fn new(state: &AppState, panel: Panel, options: Checked) -> Result<Self, Problem> {
-        let panel = panel.asked(state, &options).await?;
+        let panel = panel.asked(&options)?;
         let jury = state.scorer.load(&panel.ids()).await?;
+        // The largest set of calibration graphs that the detectors can share; the verdict itself knows the exact one.
+        if let Alpha::Asked(alpha) = options.alpha {
+            refuse_unreachable(alpha, jury.smallest_calibration(), options.place)?;
+        }
         Ok(Self { scorer: state.scorer.clone(), family: panel.family, jury, options })
     }
 
-    /// Takes up graphs, with what was said of them before. It takes time in proportion to their size, so it belongs on a
-    /// thread that may block.
-    pub(super) fn open(&self, parsed: Vec<ParsedGraph>) -> Case {
-        let (graphs, subjects): (Vec<Graph>, Vec<Subject>) = parsed.into_iter().map(Subject::part).unzip();
-        Case { subjects, inquiry: self.scorer.look_up(&self.jury, graphs, self.options.score) }
+    /// Takes up the graphs that `parse` reads from so many bytes, with what was said of them before.
+    ///
+    /// # Errors
+    /// What `parse` says.
+    pub(super) async fn open(
+        &self,
+        bytes: usize,
+        parse: impl FnOnce() -> Result<Vec<ParsedGraph>, Problem> + Send + 'static,
+    ) -> Result<Case, Problem> {
+        let (scorer, jury, options) = (self.scorer.clone(), self.jury.clone(), self.options.score);
+        let calibration = jury.smallest_calibration();
+        let open = move || {
+            let (graphs, subjects): (Vec<Graph>, Vec<Subject>) = parse()?.into_iter().map(Subject::part).unzip();
+            Ok(Case { subjects, inquiry: scorer.look_up(&jury, graphs, options) })
+        };
+        // It takes time in proportion to both. What is over before another thread has woken need not wait for one.
+        if bytes <= QUICK_BYTES && calibration <= QUICK_CALIBRATION { open() } else { blocking(open).await? }
     }
 
     /// Room in the queue for what has to be computed.

@@ -21,7 +21,6 @@ use self::panel::Panel;
 use self::stream::LineError;
 use self::wire::{Answer, ScoreRequest};
 use super::AppState;
-use super::blocking::blocking;
 use super::error::Problem;
 use super::extract::{Path, Query, content_type, from_json, read_body, unsupported};
 use super::limits::NDJSON;
@@ -123,8 +122,7 @@ async fn answer_json(state: &AppState, panel: Panel, body: Bytes) -> Result<Resp
     let judge = Judge::new(state, panel, options.check(state.config.max_samples)?).await?;
     let asked = Arc::new(asked);
     let (reader, limits) = (Arc::clone(&asked), state.config.graph);
-    let opener = judge.clone();
-    let case = blocking(move || Ok::<_, Problem>(opener.open(reader.parse(&limits)?))).await??;
+    let case = judge.open(body.len(), move || reader.parse(&limits)).await?;
     let permit = judge.permit(&case)?;
     let (answers, timing) = judge.judge(permit, case).await?;
     let headers = [("server-timing", server_timing(timing))];

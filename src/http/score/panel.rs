@@ -1,12 +1,12 @@
 //! Who judges: the detectors that a request is scored under.
 
-use super::options::{Alpha, Checked, Place, Refused};
+use super::options::{Checked, Place, Refused};
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::id::DetectorId;
 use crate::model::Kind;
 use crate::stats::conformal::min_p;
-use crate::store::{ActiveDetector, StoreError};
+use crate::store::ActiveDetector;
 
 /// Detectors of one family, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +21,13 @@ impl Panel {
     /// # Errors
     /// 404 without such a family; 409 while it has no active detector.
     pub(super) async fn of_family(state: &AppState, family: &str) -> Result<Self, Problem> {
-        let row = state.store.find_family(family).await?;
-        let detectors = state.store.active_detectors(row.id).await?;
-        if detectors.is_empty() {
+        let panel = state.store.panel(family).await?;
+        if panel.detectors.is_empty() {
             return Err(Problem::conflict(format!(
                 "family `{family}` has no active detector: train one by POST /v1/admin/training-jobs"
             )));
         }
-        Ok(Self { family: row.name, detectors })
+        Ok(Self { family: panel.family.clone(), detectors: panel.detectors.clone() })
     }
 
     /// That one detector, active or not.
@@ -40,20 +39,15 @@ impl Panel {
         Ok(Self { family: row.family_name, detectors: vec![ActiveDetector { id: row.id, kind: row.kind }] })
     }
 
-    /// Those of the kinds asked for, and only if they can give the verdict asked for.
+    /// Those of the kinds asked for.
     ///
     /// # Errors
-    /// 422 for a kind that isn't here, and for an alpha that no p-value of theirs can reach.
-    pub(super) async fn asked(self, state: &AppState, options: &Checked) -> Result<Self, Problem> {
-        let panel = match &options.kinds {
-            Some(kinds) => self.select(kinds, options.place)?,
-            None => self,
-        };
-        // The largest set of calibration graphs that the detectors can share; the verdict itself knows the exact one.
-        if let Alpha::Asked(alpha) = options.alpha {
-            refuse_unreachable(alpha, panel.smallest_calibration(state).await?, options.place)?;
+    /// 422 for a kind that isn't here.
+    pub(super) fn asked(self, options: &Checked) -> Result<Self, Problem> {
+        match &options.kinds {
+            Some(kinds) => self.select(kinds, options.place),
+            None => Ok(self),
         }
-        Ok(panel)
     }
 
     fn select(mut self, kinds: &[Kind], place: Place) -> Result<Self, Problem> {
@@ -70,15 +64,6 @@ impl Panel {
         }
         self.detectors.retain(|detector| kinds.contains(&detector.kind));
         Ok(self)
-    }
-
-    async fn smallest_calibration(&self, state: &AppState) -> Result<usize, StoreError> {
-        let mut smallest = usize::MAX;
-        for detector in &self.detectors {
-            let row = state.store.find_detector(detector.id).await?;
-            smallest = smallest.min(row.artifact.manifest.calibration_size);
-        }
-        Ok(smallest)
     }
 
     pub(super) fn ids(&self) -> Vec<DetectorId> {

@@ -17,7 +17,6 @@ use super::judge::{Case, Judge};
 use crate::graph::Limits;
 use crate::graph::format::json;
 use crate::http::AppState;
-use crate::http::blocking::blocking;
 use crate::http::error::{Problem, ProblemBody};
 use crate::http::limits::NDJSON;
 use crate::http::ndjson::{Line, LineTooLong, Lines};
@@ -140,8 +139,7 @@ impl Intake {
 
 async fn open(content: Result<Bytes, LineTooLong>, limits: Limits, judge: &Judge) -> Result<Case, Problem> {
     let content = content.map_err(|error| Problem::too_large(error.to_string()))?;
-    let judge = judge.clone();
-    blocking(move || Ok(judge.open(vec![json::parse(&content, &limits)?]))).await?
+    judge.open(content.len(), move || Ok(vec![json::parse(&content, &limits)?])).await
 }
 
 /// The head is sent, so a full queue can't be refused any more: the client is kept waiting instead.
