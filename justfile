@@ -1,3 +1,5 @@
+target := env('CARGO_TARGET_DIR', 'target')
+
 # The list of recipes.
 default:
     @just --list --unsorted
@@ -45,6 +47,13 @@ bench-peers *arguments:
         "$venv/bin/pip" install --quiet --requirement benches/peers/requirements.txt
     fi
     cargo bench --bench peers -- {{arguments}}
+
+# The benchmarks of the service, about 10 minutes; the figures are also written to target/bench/table.md.
+bench:
+    rm -rf {{target}}/bench
+    cargo bench --bench import --bench growth --bench http --bench ready
+    { echo '| bench | what | made of | figure | goal | |'; echo '|---|---|---|---|---|---|'; cat {{target}}/bench/rows/*.md; } > {{target}}/bench/table.md
+    cat {{target}}/bench/table.md
 
 # Builds the image `graphkin`.
 docker:
