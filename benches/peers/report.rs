@@ -89,7 +89,10 @@ impl fmt::Display for Table {
         for (name, measured) in &self.rows {
             let [own, peer, preparing] = [&measured.own, &measured.peer, &measured.peer_preparing].map(|of| median(of));
             let ratio = |peer: f64| if measured.agrees() { format!("{:.2}", peer / own) } else { "-".to_owned() };
-            let goal = GOALS.iter().find(|(row, _)| name.starts_with(row)).map_or("-".to_owned(), |(_, goal)| format!("{goal}"));
+            let goal = GOALS
+                .iter()
+                .find(|(row, _)| name.starts_with(row))
+                .map_or("-".to_owned(), |(_, goal)| format!("{goal}"));
             let arithmetic = measured.multiply_adds.map_or("-".to_owned(), |multiply_adds| {
                 let rate = multiply_adds as f64 / own;
                 format!("{:.1} ({:.0} % of peak)", 2e-9 * rate, 100.0 * rate / self.peak.multiply_adds_per_second())

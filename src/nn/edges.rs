@@ -118,8 +118,7 @@ impl GatherPairs {
                             let x = row_mut(of_sources, source, width).iter_mut();
                             let z = row_mut(of_destinations, destination, width).iter_mut();
                             for (((x, z), &gradient), &y) in x.zip(z).zip(gradient).zip(y) {
-                                let passed =
-                                    if self.rectified && !(y > T::default()) { T::default() } else { gradient };
+                                let passed = if self.rectified && y <= T::default() { T::default() } else { gradient };
                                 *x += passed;
                                 *z += passed;
                             }

@@ -83,9 +83,9 @@ impl NormaliseRows {
                 let share = T::from_f64(1.0 / width as f64);
                 for row in y.chunks_exact_mut(width.max(1)) {
                     let mean = sum(row, |x| x) * share;
-                    row.iter_mut().for_each(|x| *x = *x - mean);
+                    row.iter_mut().for_each(|x| *x -= mean);
                     let scale = Self::scale(sum(row, |x| x * x) * share);
-                    row.iter_mut().for_each(|x| *x = *x * scale);
+                    row.iter_mut().for_each(|x| *x *= scale);
                 }
             },
         );

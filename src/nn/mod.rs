@@ -1,6 +1,7 @@
-//! What candle lacks, gets wrong or does slowly: seeded initialisation, stable losses, message passing, Adam with a state;
-//! layers as single operations with gradients of their own; and layers without autograd, for whatever vectors the processor
-//! has.
+//! What candle lacks, gets wrong or does slowly.
+//!
+//! Seeded initialisation, stable losses, message passing, Adam with a state; layers as single operations with gradients of
+//! their own; and layers without autograd, for whatever vectors the processor has.
 //!
 //! Knows nothing of anomalies. Letters: N nodes, E edges, F features, H hidden units.
 

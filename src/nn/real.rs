@@ -1,7 +1,7 @@
 //! The two precisions that the hand-written kernels are generic over.
 
 use std::fmt::Debug;
-use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
@@ -23,6 +23,8 @@ pub trait Real:
     + Div<Output = Self>
     + Neg<Output = Self>
     + AddAssign
+    + SubAssign
+    + MulAssign
     + PartialOrd
 {
     const ONE: Self;

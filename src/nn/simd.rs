@@ -68,7 +68,7 @@ pub fn hyperbolic_tangents<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
 pub fn bernoulli_cost<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// `ln(1 + e) / e` for e in [0, 1], a minimax polynomial (relative error below 4e-8).
     const COEFFICIENTS: [f32; 9] = [
-        5.232_690_8e-3,
+        5.232_691e-3,
         -2.950_522_9e-2,
         7.822_594e-2,
         -1.366_324_6e-1,
