@@ -16,6 +16,7 @@ pub mod loss;
 pub mod matmul;
 pub mod message_passing;
 pub mod packed;
+pub mod pairs;
 pub mod parameters;
 pub mod real;
 pub mod seed;

@@ -6,6 +6,8 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_nn::{VarBuilder, VarMap};
 use pulp::{Arch, Simd, WithSimd};
 
+use super::simd::store;
+
 /// `y = x W + b` row by row, each the same bits whatever rows stand beside it.
 #[derive(Debug, Clone)]
 pub struct Affine {
@@ -104,6 +106,43 @@ impl Affine {
         self.raised_into(x, 0.0, y);
     }
 
+    /// How many vectors a row of the result fills, the last one perhaps in part.
+    #[inline(always)]
+    pub(super) fn vectors<S: Simd>(&self) -> usize {
+        self.bias.len() / S::F32_LANES
+    }
+
+    /// The product of R rows `[F]` with C vectors of columns, from vector `first` on: for kernels that go on with it in
+    /// registers.
+    #[inline(always)]
+    pub(super) fn sums<S: Simd, const R: usize, const C: usize>(
+        &self,
+        simd: S,
+        rows: [&[f32]; R],
+        first: usize,
+    ) -> [[S::f32s; C]; R] {
+        let (f, vectors) = (self.input, self.vectors::<S>());
+        let bias = &S::as_simd_f32s(&self.bias).0[first..first + C];
+        let mut sums = [[simd.splat_f32s(0.0); C]; R];
+        for sums in &mut sums {
+            sums.copy_from_slice(bias);
+        }
+        let mut rows = rows;
+        for row in &mut rows {
+            *row = &row[..f];
+        }
+        for (k, weight) in S::as_simd_f32s(&self.weight).0.chunks_exact(vectors).enumerate().take(f) {
+            let weight = &weight[first..first + C];
+            for (sums, row) in sums.iter_mut().zip(&rows) {
+                let x = simd.splat_f32s(row[k]);
+                for (sum, weight) in sums.iter_mut().zip(weight) {
+                    *sum = simd.mul_add_e_f32s(x, *weight, *sum);
+                }
+            }
+        }
+        sums
+    }
+
     fn raised_into(&self, x: &[f32], floor: f32, y: &mut Vec<f32>) {
         y.resize(x.len() / self.input * self.output, 0.0);
         Arch::new().dispatch(Product { layer: self, x, floor, y });
@@ -145,7 +184,7 @@ impl WithSimd for Product<'_> {
 /// R rows.
 #[inline(always)]
 fn strip<S: Simd, const R: usize>(simd: S, layer: &Affine, x: &[f32], floor: f32, y: &mut [f32]) {
-    let columns = layer.bias.len() / S::F32_LANES;
+    let columns = layer.vectors::<S>();
     for first in (0..columns - columns % 2).step_by(2) {
         block::<S, R, 2>(simd, layer, x, floor, y, first);
     }
@@ -164,34 +203,15 @@ fn block<S: Simd, const R: usize, const C: usize>(
     y: &mut [f32],
     first: usize,
 ) {
-    let (f, h, lanes) = (layer.input, layer.output, S::F32_LANES);
-    let columns = layer.bias.len() / lanes;
-    let bias = &S::as_simd_f32s(&layer.bias).0[first..first + C];
-    let mut sums = [[simd.splat_f32s(0.0); C]; R];
-    for sums in &mut sums {
-        sums.copy_from_slice(bias);
-    }
     let mut rows: [&[f32]; R] = [&[]; R];
-    for (row, x) in rows.iter_mut().zip(x.chunks_exact(f)) {
-        *row = &x[..f];
+    for (row, x) in rows.iter_mut().zip(x.chunks_exact(layer.input)) {
+        *row = x;
     }
-    for (k, weight) in S::as_simd_f32s(&layer.weight).0.chunks_exact(columns).enumerate().take(f) {
-        let weight = &weight[first..first + C];
-        for (sums, row) in sums.iter_mut().zip(&rows) {
-            let x = simd.splat_f32s(row[k]);
-            for (sum, weight) in sums.iter_mut().zip(weight) {
-                *sum = simd.mul_add_e_f32s(x, *weight, *sum);
-            }
-        }
-    }
-    for (sums, y) in sums.iter().zip(y.chunks_exact_mut(h)) {
-        let parts = y[first * lanes..].chunks_mut(lanes);
+    let sums = layer.sums::<S, R, C>(simd, rows, first);
+    for (sums, y) in sums.iter().zip(y.chunks_exact_mut(layer.output)) {
+        let parts = y[first * S::F32_LANES..].chunks_mut(S::F32_LANES);
         for (sum, part) in sums.iter().zip(parts) {
-            let value = simd.max_f32s(simd.splat_f32s(floor), *sum);
-            match S::as_mut_simd_f32s(part).0.first_mut() {
-                Some(whole) => *whole = value,
-                None => simd.partial_store_f32s(part, value),
-            }
+            store(simd, part, simd.max_f32s(simd.splat_f32s(floor), *sum));
         }
     }
 }

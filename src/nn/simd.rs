@@ -1,6 +1,7 @@
 //! Functions of whole vectors, as wide as the processor's: `pulp` finds its instructions when the program runs.
 //!
-//! Each is inlined into a kernel that is dispatched as a whole ([`pulp::WithSimd`]). What a lane gives depends on that lane
+//! Each is inlined into a kernel that is dispatched as a whole ([`pulp::WithSimd`]); a closure in a kernel that isn't
+//! marked `#[inline(always)]` costs several times what it computes, and so does `array::map`. What a lane gives depends on that lane
 //! alone. NaN stays NaN, so that a network that has lost its mind is noticed.
 
 use std::f32::consts::LOG2_E;
@@ -10,6 +11,24 @@ use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 /// Runs a closure compiled for the processor's own instructions; it and what it calls must be inlined (`#[inline(always)]`).
 pub fn vectorised<F: NullaryFnOnce>(closure: F) -> F::Output {
     Arch::new().dispatch(closure)
+}
+
+/// The first lanes of a slice; the others are zero where it is shorter.
+#[inline(always)]
+pub fn load<S: Simd>(simd: S, from: &[f32]) -> S::f32s {
+    match S::as_simd_f32s(from).0.first() {
+        Some(whole) => *whole,
+        None => simd.partial_load_f32s(from),
+    }
+}
+
+/// The opposite of [`load`].
+#[inline(always)]
+pub fn store<S: Simd>(simd: S, to: &mut [f32], vector: S::f32s) {
+    match S::as_mut_simd_f32s(to).0.first_mut() {
+        Some(whole) => *whole = vector,
+        None => simd.partial_store_f32s(to, vector),
+    }
 }
 
 /// 2ˣ for x in [-limit, limit], and at the nearer end beyond: x = k + r with |r| ≤ ½, a minimax polynomial for 2ʳ
@@ -51,6 +70,15 @@ pub fn sigmoids<S: Simd>(simd: S, x: [S::f32s; 4]) -> [S::f32s; 4] {
     let inverse = simd.div_f32s(simd.splat_f32s(1.0), simd.mul_f32s(ab, cd));
     let (of_ab, of_cd) = (simd.mul_f32s(inverse, cd), simd.mul_f32s(inverse, ab));
     [simd.mul_f32s(of_ab, b), simd.mul_f32s(of_ab, a), simd.mul_f32s(of_cd, d), simd.mul_f32s(of_cd, c)]
+}
+
+/// σ(x) of two vectors, as [`sigmoids`] gives it.
+#[inline(always)]
+pub fn sigmoid_pair<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
+    let [a, b] = x;
+    let (a, b) = (one_and_exp(simd, a, -LOG2_E, 60.0), one_and_exp(simd, b, -LOG2_E, 60.0));
+    let inverse = simd.div_f32s(simd.splat_f32s(1.0), simd.mul_f32s(a, b));
+    [simd.mul_f32s(inverse, b), simd.mul_f32s(inverse, a)]
 }
 
 /// The hyperbolic tangent of two vectors, by one division.
@@ -112,14 +140,14 @@ impl WithSimd for BernoulliCosts<'_> {
 mod tests {
     use pulp::{Arch, Simd, WithSimd};
 
-    use super::{bernoulli_cost, bernoulli_costs, hyperbolic_tangents, sigmoids};
+    use super::{bernoulli_cost, bernoulli_costs, hyperbolic_tangents, sigmoid_pair, sigmoids};
     use crate::nn::loss::binary_cross_entropy;
 
-    /// σ, tanh and the cost of each number.
+    /// σ both ways, tanh and the cost of each number.
     struct All<'a>(&'a [f32]);
 
     impl WithSimd for All<'_> {
-        type Output = Vec<[f32; 3]>;
+        type Output = Vec<[f32; 4]>;
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
@@ -133,8 +161,9 @@ mod tests {
                 // The neighbours that share a division are at its other end.
                 let far = simd.neg_f32s(simd.mul_f32s(x, simd.splat_f32s(7.0)));
                 let [.., sigmoid, _] = sigmoids(simd, [far, far, x, far]);
+                let [_, of_pair] = sigmoid_pair(simd, [far, x]);
                 let [_, tangent] = hyperbolic_tangents(simd, [far, x]);
-                [first(sigmoid), first(tangent), first(bernoulli_cost(simd, x))]
+                [first(sigmoid), first(of_pair), first(tangent), first(bernoulli_cost(simd, x))]
             };
             self.0.iter().map(|&x| of(x)).collect()
         }
@@ -143,9 +172,10 @@ mod tests {
     #[test]
     fn they_are_those_of_double_precision() {
         let x: Vec<f32> = (-40_000..=40_000).map(|step| step as f32 / 1_000.0).collect();
-        for (&x, [sigmoid, tangent, cost]) in x.iter().zip(Arch::new().dispatch(All(&x))) {
+        for (&x, [sigmoid, of_pair, tangent, cost]) in x.iter().zip(Arch::new().dispatch(All(&x))) {
             let exact = f64::from(x);
             assert!((f64::from(sigmoid) - 1.0 / (1.0 + (-exact).exp())).abs() < 2e-7, "σ({x})");
+            assert!((f64::from(of_pair) - 1.0 / (1.0 + (-exact).exp())).abs() < 2e-7, "σ({x}) of a pair");
             assert!((f64::from(tangent) - exact.tanh()).abs() < 4e-7, "tanh({x})");
             let expected = binary_cross_entropy(exact, true);
             // What is cheap is told as exactly as what is dear: relative to itself, or to the largest exponent left.
@@ -157,7 +187,7 @@ mod tests {
     #[test]
     fn a_slice_of_any_length_is_its_elements() {
         let x: Vec<f32> = (0..70).map(|step| step as f32 / 7.0 - 4.0).collect();
-        let expected: Vec<f32> = Arch::new().dispatch(All(&x)).into_iter().map(|[_, _, cost]| cost).collect();
+        let expected: Vec<f32> = Arch::new().dispatch(All(&x)).into_iter().map(|[.., cost]| cost).collect();
         for length in 0..x.len() {
             let mut costs = x[..length].to_vec();
             bernoulli_costs(&mut costs);
@@ -167,8 +197,13 @@ mod tests {
 
     #[test]
     fn the_ends_are_finite_and_nan_stays_nan() {
-        for [sigmoid, tangent, cost] in Arch::new().dispatch(All(&[-1e30, 1e30, -3e38])) {
-            assert!((0.0..=1.0).contains(&sigmoid) && (-1.0..=1.0).contains(&tangent) && cost >= 0.0);
+        for [sigmoid, of_pair, tangent, cost] in Arch::new().dispatch(All(&[-1e30, 1e30, -3e38])) {
+            assert!(
+                (0.0..=1.0).contains(&sigmoid)
+                    && (0.0..=1.0).contains(&of_pair)
+                    && (-1.0..=1.0).contains(&tangent)
+                    && cost >= 0.0
+            );
             assert!(cost.is_finite());
         }
         assert!(Arch::new().dispatch(All(&[f32::NAN]))[0].iter().all(|value| value.is_nan()));

@@ -12,11 +12,11 @@ use crate::model::likelihood::{FarEdges, OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
 use crate::nn::gru::PackedGru;
 use crate::nn::packed::{Affine, check_weights, relu};
-use crate::nn::real::Real;
-use crate::nn::simd::{bernoulli_costs, vectorised};
+use crate::nn::pairs::RectifiedDifferences;
+use crate::nn::simd::bernoulli_costs;
 
 /// Edges and entries computed at once, about: what bounds the memory, whatever the graph.
-const PAIRS_AT_ONCE: usize = 8_192;
+const PAIRS_AT_ONCE: usize = 2_048;
 
 /// A trained GRAN.
 #[derive(Debug, Clone)]
@@ -32,31 +32,28 @@ pub struct GranModel {
     alpha: Head,
 }
 
+/// A layer of the GNN. The first layers of its two networks over edges are linear in both ends: they are computed at the
+/// nodes, side by side.
 #[derive(Debug, Clone)]
 struct Layer {
-    message: EdgeMlp,
-    attention: EdgeMlp,
-    update: PackedGru,
-}
-
-/// The first layer of an [`EdgeMlp`] or a [`Head`] is computed at the nodes; its bias is added along the edge.
-#[derive(Debug, Clone)]
-struct EdgeMlp {
-    /// `[H, H']`, without the codes and the bias.
+    /// `[H, W]`, message and attention after one another, without the codes and the bias.
     first: Affine,
-    bias: Vec<f32>,
-    /// `[CODES, H']` each: what the codes of source and destination add.
+    /// `[CODES, W]`: what the code of a source adds to its rows.
     source_codes: Vec<f32>,
+    /// `[CODES, W]`: what the code of a destination takes off the rows of a destination, which are subtracted; with the bias.
     destination_codes: Vec<f32>,
-    second: Affine,
+    message: Affine,
+    attention: Affine,
+    update: PackedGru,
 }
 
 #[derive(Debug, Clone)]
 struct Head {
-    /// Without the bias.
+    /// Computed at the nodes, without the bias.
     first: Affine,
     bias: Vec<f32>,
-    rest: [Affine; 2],
+    second: Affine,
+    last: Affine,
 }
 
 impl GranModel {
@@ -70,14 +67,7 @@ impl GranModel {
         }
         let sizes = SizeLaw::of_counts(counts.chunks_exact(2).map(|pair| (pair[0] as u32, pair[1] as u32)).collect());
         let layers = (0..shape.layers)
-            .map(|layer| {
-                let name = |part: &str| format!("layers.{layer}.{part}");
-                Ok(Layer {
-                    message: EdgeMlp::new(&weights, &name("message"), shape.hidden_dim)?,
-                    attention: EdgeMlp::new(&weights, &name("attention"), shape.hidden_dim)?,
-                    update: PackedGru::new(&weights, &name("update"))?,
-                })
-            })
+            .map(|layer| Layer::new(&weights, &format!("layers.{layer}"), shape.hidden_dim))
             .collect::<Result<_>>()?;
         Ok(Self {
             shape,
@@ -169,16 +159,18 @@ impl GranModel {
         terms: &mut T,
     ) {
         self.pass_messages(batch, buffers);
-        self.theta.forward(batch, buffers, |buffers| &mut buffers.costs);
+        self.theta.hidden(batch, buffers);
+        self.theta.last.forward_into(&buffers.hidden, &mut buffers.costs);
         for (logits, _) in
             buffers.costs.chunks_exact_mut(self.shape.mixtures).zip(&batch.labels).filter(|(_, on)| !**on)
         {
             logits.iter_mut().for_each(|logit| *logit = -*logit);
         }
         bernoulli_costs(&mut buffers.costs);
-        self.alpha.forward(batch, buffers, |buffers| &mut buffers.alpha);
-        for block in &batch.blocks {
-            let mixture = Mixture::of(block, batch, buffers, self.shape.mixtures);
+        self.alpha.hidden(batch, buffers);
+        self.mean_alphas(batch, buffers);
+        for (block, alphas) in batch.blocks.iter().zip(buffers.alphas.chunks_exact(self.shape.mixtures)) {
+            let mixture = Mixture::of(block, batch, &buffers.costs, alphas);
             let likelihood = &mut likelihoods[block.sequence];
             likelihood.rows += mixture.cost();
             likelihood.slots += batch.counted[block.entries.clone()].iter().filter(|&&counted| counted).count() as u64;
@@ -218,87 +210,80 @@ impl GranModel {
                 relu(&mut buffers.states);
             }
             for _ in 0..self.shape.propagations {
-                layer.message.forward(batch, buffers, |buffers| &mut buffers.messages);
-                layer.attention.forward(batch, buffers, |buffers| &mut buffers.attention);
+                layer.ends(batch, buffers);
                 buffers.received.clear();
                 buffers.received.resize(batch.node_count() * h, 0.0);
-                let Buffers { received, messages, attention, .. } = buffers;
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        let pairs = messages.chunks_exact(h).zip(attention.chunks_exact(h));
-                        for (&to, (message, attention)) in batch.edges.destinations.iter().zip(pairs) {
-                            receive(&mut received[to as usize * h..(to as usize + 1) * h], message, attention);
-                        }
-                    },
+                let Buffers { sources, destinations, received, scratch, .. } = buffers;
+                let width = layer.first.output_dim();
+                RectifiedDifferences { pairs: &batch.edges, a: sources, b: destinations, width }.gated_sum_into(
+                    &layer.message,
+                    &layer.attention,
+                    received,
+                    scratch,
                 );
                 layer.update.input.forward_into(&buffers.received, &mut buffers.gates);
                 layer.update.step(&buffers.gates, &mut buffers.states, &mut buffers.scratch);
             }
         }
     }
-}
 
-/// Adds a message as far as the attention lets it through.
-#[inline(always)]
-fn receive(sum: &mut [f32], message: &[f32], attention: &[f32]) {
-    let (message, attention) = (&message[..sum.len()], &attention[..sum.len()]);
-    for i in 0..sum.len() {
-        sum[i] += message[i] * attention[i].sigmoid();
+    /// α of each block before it is normalised, `[blocks, C]`: the mean over the block's entries. The last layer is linear,
+    /// so it is computed of their mean.
+    fn mean_alphas(&self, batch: &Batch, buffers: &mut Buffers) {
+        let width = self.alpha.last.input_dim();
+        buffers.means.clear();
+        for block in &batch.blocks {
+            let start = buffers.means.len();
+            buffers.means.resize(start + width, 0.0);
+            let mean = &mut buffers.means[start..];
+            for hidden in buffers.hidden[block.entries.start * width..block.entries.end * width].chunks_exact(width) {
+                mean.iter_mut().zip(hidden).for_each(|(mean, hidden)| *mean += hidden);
+            }
+            let count = block.entries.len() as f32;
+            mean.iter_mut().for_each(|mean| *mean /= count);
+        }
+        self.alpha.last.forward_into(&buffers.means, &mut buffers.alphas);
     }
 }
 
-impl EdgeMlp {
+impl Layer {
     fn new(weights: &BTreeMap<String, Tensor>, name: &str, width: usize) -> Result<Self> {
-        let all = Affine::new(weights, &format!("{name}.first"))?; // [H + 2 CODES, H']
-        let hidden = all.output_dim();
-        let rows = |first: usize, count: usize| -> Vec<f32> {
-            (first..first + count).flat_map(|row| all.row(row)).copied().collect()
+        let networks = ["message", "attention"].map(|part| Affine::new(weights, &format!("{name}.{part}.first")));
+        let [message, attention] = networks; // [H + 2 CODES, M] and [H + 2 CODES, A]
+        let networks = [message?, attention?];
+        let side_by_side = |first: usize, count: usize| -> Vec<f32> {
+            (first..first + count)
+                .flat_map(|row| networks.iter().flat_map(move |part| part.row(row)))
+                .copied()
+                .collect()
         };
+        let bias: Vec<f32> = networks.iter().flat_map(|part| part.bias()).copied().collect();
+        let mut destination_codes = side_by_side(width + CODES, CODES);
+        for codes in destination_codes.chunks_exact_mut(bias.len()) {
+            codes.iter_mut().zip(&bias).for_each(|(code, bias)| *code += bias);
+        }
         Ok(Self {
-            source_codes: rows(width, CODES),
-            destination_codes: rows(width + CODES, CODES),
-            first: Affine::from_parts(&rows(0, width), &vec![0.0; hidden]),
-            bias: all.bias().to_vec(),
-            second: Affine::new(weights, &format!("{name}.second"))?,
+            first: Affine::from_parts(&side_by_side(0, width), &vec![0.0; bias.len()]),
+            source_codes: side_by_side(width, CODES),
+            destination_codes,
+            message: Affine::new(weights, &format!("{name}.message.second"))?,
+            attention: Affine::new(weights, &format!("{name}.attention.second"))?,
+            update: PackedGru::new(weights, &format!("{name}.update"))?,
         })
     }
 
-    /// `[E, H']` from the states, to the buffer named.
-    fn forward(&self, batch: &Batch, buffers: &mut Buffers, to: fn(&mut Buffers) -> &mut Vec<f32>) {
+    /// What each node brings to its edges as a source and as a destination, `[V, W]` each, from the states.
+    fn ends(&self, batch: &Batch, buffers: &mut Buffers) {
         let width = self.first.output_dim();
-        self.first.forward_into(&buffers.states, &mut buffers.projected);
-        buffers.hidden.resize(batch.edges.len() * width, 0.0);
-        let Buffers { projected, hidden, .. } = buffers;
-        let row = |of: u32| of as usize * width..(of as usize + 1) * width;
-        let code = |node: u32| row(batch.codes[node as usize]);
-        vectorised(
-            #[inline(always)]
-            || {
-                let ends = batch.edges.sources.iter().zip(&batch.edges.destinations);
-                for (hidden, (&s, &d)) in hidden.chunks_exact_mut(width).zip(ends) {
-                    let of_codes = [&self.source_codes[code(s)], &self.destination_codes[code(d)], &self.bias[..width]];
-                    rectified_difference(hidden, &projected[row(s)], &projected[row(d)], of_codes);
-                }
-            },
-        );
-        let mut y = std::mem::take(to(buffers));
-        self.second.forward_into(&buffers.hidden, &mut y);
-        *to(buffers) = y;
-    }
-}
-
-/// `max(0, a - b + the others)`.
-#[inline(always)]
-fn rectified_difference<const N: usize>(to: &mut [f32], a: &[f32], b: &[f32], others: [&[f32]; N]) {
-    let width = to.len();
-    let (a, b, others) = (&a[..width], &b[..width], others.map(|other| &other[..width]));
-    for i in 0..width {
-        let mut rest = 0.0;
-        for other in &others {
-            rest += other[i];
+        let Buffers { states, sources, destinations, .. } = buffers;
+        self.first.forward_into(states, sources);
+        destinations.clone_from(sources);
+        let rows = sources.chunks_exact_mut(width).zip(destinations.chunks_exact_mut(width));
+        for ((source, destination), &code) in rows.zip(&batch.codes) {
+            let codes = code as usize * width..(code as usize + 1) * width;
+            source.iter_mut().zip(&self.source_codes[codes.clone()]).for_each(|(x, code)| *x += code);
+            destination.iter_mut().zip(&self.destination_codes[codes]).for_each(|(x, code)| *x -= code);
         }
-        to[i] = ((a[i] - b[i]) + rest).max(0.0);
     }
 }
 
@@ -308,45 +293,43 @@ impl Head {
         let mut first = layer(0)?;
         let bias = first.bias().to_vec();
         first.drop_bias();
-        Ok(Self { first, bias, rest: [layer(1)?, layer(2)?] })
+        Ok(Self { first, bias, second: layer(1)?, last: layer(2)? })
     }
 
-    /// `[entries, C]` from the states, to the buffer named.
-    fn forward(&self, batch: &Batch, buffers: &mut Buffers, to: fn(&mut Buffers) -> &mut Vec<f32>) {
+    /// What the last layer gets, `[entries, H]`, from the states: to `buffers.hidden`.
+    fn hidden(&self, batch: &Batch, buffers: &mut Buffers) {
         let width = self.first.output_dim();
-        self.first.forward_into(&buffers.states, &mut buffers.projected);
-        buffers.hidden.resize(batch.entries.len() * width, 0.0);
-        let Buffers { projected, hidden, .. } = buffers;
-        let row = |of: u32| of as usize * width..(of as usize + 1) * width;
-        vectorised(
-            #[inline(always)]
-            || {
-                let ends = batch.entries.sources.iter().zip(&batch.entries.destinations);
-                for (hidden, (&of, &to)) in hidden.chunks_exact_mut(width).zip(ends) {
-                    rectified_difference(hidden, &projected[row(of)], &projected[row(to)], [&self.bias[..width]]);
-                }
-            },
+        let Buffers { states, sources, destinations, hidden, scratch, .. } = buffers;
+        self.first.forward_into(states, destinations);
+        sources.clone_from(destinations);
+        for source in sources.chunks_exact_mut(width) {
+            source.iter_mut().zip(&self.bias).for_each(|(x, bias)| *x += bias);
+        }
+        RectifiedDifferences { pairs: &batch.entries, a: sources, b: destinations, width }.rectified_into(
+            &self.second,
+            hidden,
+            scratch,
         );
-        self.rest[0].rectified_into(&buffers.hidden, &mut buffers.gates);
-        let mut y = std::mem::take(to(buffers));
-        self.rest[1].forward_into(&buffers.gates, &mut y);
-        *to(buffers) = y;
     }
 }
 
 #[derive(Default)]
 struct Buffers {
+    /// `[V, H]`.
     states: Vec<f32>,
-    projected: Vec<f32>,
-    hidden: Vec<f32>,
-    messages: Vec<f32>,
-    attention: Vec<f32>,
     received: Vec<f32>,
+    /// What nodes bring to their pairs, `[V, W]`.
+    sources: Vec<f32>,
+    destinations: Vec<f32>,
     gates: Vec<f32>,
     scratch: Vec<f32>,
+    /// `[entries, H]`.
+    hidden: Vec<f32>,
     /// What each entry costs under each component, `[entries, C]` in nats.
     costs: Vec<f32>,
-    alpha: Vec<f32>,
+    /// `[blocks, H]`, and of it `[blocks, C]`.
+    means: Vec<f32>,
+    alphas: Vec<f32>,
 }
 
 /// The mixture of Bernoullis of one block.
@@ -360,16 +343,13 @@ struct Mixture<'a> {
 }
 
 impl<'a> Mixture<'a> {
-    fn of(block: &'a Block, batch: &'a Batch, buffers: &'a Buffers, components: usize) -> Self {
-        let entries = block.entries.start * components..block.entries.end * components;
-        let mut means = vec![0.0; components];
-        for alphas in buffers.alpha[entries.clone()].chunks_exact(components) {
-            means.iter_mut().zip(alphas).for_each(|(mean, &alpha)| *mean += f64::from(alpha));
-        }
-        means.iter_mut().for_each(|mean| *mean /= block.entries.len() as f64);
-        let normaliser = log_sum_exp(&means);
-        means.iter_mut().for_each(|mean| *mean -= normaliser);
-        Self { block, batch, costs: &buffers.costs[entries], log_weights: means }
+    /// Of `costs [all entries, C]`, and the block's `alphas [C]`.
+    fn of(block: &'a Block, batch: &'a Batch, costs: &'a [f32], alphas: &[f32]) -> Self {
+        let costs = &costs[block.entries.start * alphas.len()..block.entries.end * alphas.len()];
+        let mut log_weights: Vec<f64> = alphas.iter().copied().map(f64::from).collect();
+        let normaliser = log_sum_exp(&log_weights);
+        log_weights.iter_mut().for_each(|weight| *weight -= normaliser);
+        Self { block, batch, costs, log_weights }
     }
 
     /// The entries that count: their positions, their label, what they cost under each component.
