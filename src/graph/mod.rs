@@ -1,6 +1,7 @@
 //! Simple, undirected, unweighted graphs, valid by construction, and what can be asked of their structure.
 
 pub mod blob;
+pub mod connectivity;
 pub mod format;
 pub mod isomorphism;
 pub mod order;
@@ -99,7 +100,8 @@ impl Graph {
                 arcs.push((a.min(b) as u32, a.max(b) as u32));
             }
         }
-        arcs.sort_unstable();
+        // What mostly comes sorted already: one number is compared faster than a pair.
+        arcs.sort_unstable_by_key(|&(a, b)| u64::from(a) << 32 | u64::from(b));
         let given = arcs.len();
         arcs.dedup();
         dropped.repeated_edges = given - arcs.len();

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Masking;
+use super::path::PathClasses;
 use super::sample::EdgeSample;
-use super::{Masking, path_class};
 use crate::graph::Graph;
 use crate::graph::path::PathFinder;
 use crate::model::Vocabulary;
@@ -58,6 +59,8 @@ impl BatchBuilder {
 
     /// Adds a graph's samples: the whole graph once, or for `full-mask` each sample's own copy without its edge.
     pub fn push(&mut self, graph: &Graph, samples: &[EdgeSample]) {
+        let mut finder = std::mem::take(&mut self.paths);
+        let mut paths = PathClasses::new(graph, &mut finder);
         match self.masking {
             Masking::Kept => {
                 self.rows.clear();
@@ -65,7 +68,7 @@ impl BatchBuilder {
                 let all: Vec<u32> = (0..graph.node_count() as u32).collect();
                 self.push_nodes(graph, &all, None);
                 for sample in samples {
-                    self.push_pairs(graph, *sample, None);
+                    self.push_pairs(&mut paths, *sample, None);
                 }
             }
             Masking::Removed => {
@@ -75,10 +78,11 @@ impl BatchBuilder {
                     // Only what is within `layers` hops of a pair reaches its embeddings.
                     let reach = ball(graph, *sample, self.layers);
                     self.push_nodes(graph, &reach, Some(sample.edge));
-                    self.push_pairs(graph, *sample, Some(sample.edge));
+                    self.push_pairs(&mut paths, *sample, Some(sample.edge));
                 }
             }
         }
+        self.paths = finder;
     }
 
     /// The batch collected; the builder starts anew.
@@ -105,14 +109,11 @@ impl BatchBuilder {
         }
     }
 
-    fn push_pairs(&mut self, graph: &Graph, sample: EdgeSample, without: Option<(u32, u32)>) {
-        let (u, v) = sample.edge;
+    fn push_pairs(&mut self, paths: &mut PathClasses<'_>, sample: EdgeSample, without: Option<(u32, u32)>) {
         // Either way the path avoids the edge in question.
-        let around = self.paths.distance(graph, u, v, Some(sample.edge), u32::MAX);
-        self.push_pair(sample.edge, path_class(around), 1.0);
-        if let Some((a, b)) = sample.non_edge {
-            let between = self.paths.distance(graph, a, b, without, u32::MAX);
-            self.push_pair((a, b), path_class(between), 0.0);
+        self.push_pair(sample.edge, paths.of(sample.edge, Some(sample.edge)), 1.0);
+        if let Some(pair) = sample.non_edge {
+            self.push_pair(pair, paths.of(pair, without), 0.0);
         }
     }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, bail};
 
+use super::Masking;
 use super::batch::is_edge;
 use super::network::MaskedNetwork;
+use super::path::PathClasses;
 use super::sample::EdgeSample;
-use super::{Masking, path_class};
 use crate::graph::Graph;
 use crate::graph::path::PathFinder;
 use crate::model::{Cost, Kind, MaskedHyperparameters, Vocabulary};
@@ -92,7 +93,8 @@ impl MaskedModel {
     pub fn logits(&self, graph: &Graph, samples: &[EdgeSample]) -> Logits {
         let groups: Vec<&[EdgeSample]> = samples.chunk_by(|a, b| a.edge == b.edge).collect();
         let base = self.embed(graph);
-        let mut paths = PathFinder::new();
+        let mut finder = PathFinder::new();
+        let mut paths = PathClasses::new(graph, &mut finder);
         let mut changes = ChangeFinder::new(graph.node_count());
         let mut logits = Logits::default();
         for groups in groups.chunks(EDGES_AT_ONCE) {
@@ -104,12 +106,11 @@ impl MaskedModel {
             for (index, group) in groups.iter().enumerate() {
                 let edge = group[0].edge;
                 let overlay = overlays.get(index);
-                let around = paths.distance(graph, edge.0, edge.1, Some(edge), u32::MAX);
+                let around = paths.of(edge, Some(edge));
                 let without = (self.masking == Masking::Removed).then_some(edge);
-                self.push_pair(&mut pairs, &base, overlay, edge, path_class(around));
-                for (a, b) in group.iter().filter_map(|sample| sample.non_edge) {
-                    let between = paths.distance(graph, a, b, without, u32::MAX);
-                    self.push_pair(&mut pairs, &base, overlay, (a, b), path_class(between));
+                self.push_pair(&mut pairs, &base, overlay, edge, around);
+                for pair in group.iter().filter_map(|sample| sample.non_edge) {
+                    self.push_pair(&mut pairs, &base, overlay, pair, paths.of(pair, without));
                 }
             }
             let judged = self.judge(&pairs);

@@ -9,6 +9,7 @@
 pub mod batch;
 mod inference;
 pub mod network;
+mod path;
 pub mod sample;
 pub mod statistics;
 
@@ -16,6 +17,7 @@ pub mod statistics;
 mod tests;
 
 pub use inference::MaskedModel;
+pub use path::PATH_CLASSES;
 
 use super::Kind;
 
@@ -37,24 +39,5 @@ impl Masking {
             Kind::FullEdgePrediction => Some(Self::Kept),
             Kind::GraphRnn | Kind::Gran => None,
         }
-    }
-}
-
-/// The classes of shortest-path length that the MLP has an embedding for: 2, 3, …, 7, "8 or more", "none".
-///
-/// Embedded, not as 1/length: in a trial the raw inverse left the loss at chance. Length 1 can't occur: the direct edge
-/// is avoided, and a non-edge has none.
-pub const PATH_CLASSES: usize = 8;
-
-/// Paths are searched up to this length; longer ones and none at all are told apart by connectivity.
-const LONGEST_PATH: u32 = 8;
-
-/// The class of a path length, `None` for no path.
-const fn path_class(length: Option<u32>) -> usize {
-    match length {
-        None => PATH_CLASSES - 1,
-        Some(length) if length < 2 => 0,
-        Some(length) if length >= LONGEST_PATH => PATH_CLASSES - 2,
-        Some(length) => (length - 2) as usize,
     }
 }
