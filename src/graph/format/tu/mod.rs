@@ -240,9 +240,8 @@ fn assemble(
         }
         repeated += drop_repeated(&mut arcs);
         // Both directions are one edge, so that the limit counts what the graph will have.
-        arcs.iter_mut().for_each(|arc| *arc = (arc.0.min(arc.1), arc.0.max(arc.1)));
-        drop_repeated(&mut arcs);
-        let edges: Vec<(u64, u64)> = arcs.iter().map(|&(a, b)| (a.into(), b.into())).collect();
+        let edges: Vec<(u64, u64)> =
+            undirected(arcs, count as usize).into_iter().map(|(a, b)| (a.into(), b.into())).collect();
         let labels = labels_of.as_mut().and_then(|labels| labels.get_mut(index)).map(std::mem::take);
         let (graph, dropped) = Graph::new(count.into(), &edges, labels, limits)
             .map_err(|error| TuError::TooLarge(format!("graph {number}: {error}")))?;
@@ -273,6 +272,28 @@ fn drop_repeated(arcs: &mut Vec<(u32, u32)>) -> usize {
     arcs.sort_unstable_by_key(|&(a, b)| u64::from(a) << 32 | u64::from(b));
     arcs.dedup();
     given - arcs.len()
+}
+
+/// The edges of sorted arcs, the smaller end first, sorted; both directions are one.
+fn undirected(arcs: Vec<(u32, u32)>, nodes: usize) -> Vec<(u32, u32)> {
+    let up: Vec<(u32, u32)> = arcs.iter().copied().filter(|&(a, b)| a <= b).collect();
+    // The others turned round: sorted by the larger end, they only have to be dealt out by the smaller one.
+    let mut next = vec![0_usize; nodes + 1];
+    let down = || arcs.iter().filter(|&&(a, b)| a >= b);
+    down().for_each(|&(_, b)| next[b as usize + 1] += 1);
+    (0..nodes).for_each(|node| next[node + 1] += next[node]);
+    let mut turned = vec![(0, 0); next[nodes]];
+    for &(a, b) in down() {
+        turned[next[b as usize]] = (b, a);
+        next[b as usize] += 1;
+    }
+    if up == turned {
+        return up;
+    }
+    let mut all = arcs;
+    all.iter_mut().for_each(|arc| *arc = (arc.0.min(arc.1), arc.0.max(arc.1)));
+    drop_repeated(&mut all);
+    all
 }
 
 /// The labels of each graph's nodes, in their order.
