@@ -61,7 +61,8 @@ impl App {
     /// admin key that is not there.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let data_dir = DataDir::take(&config.place.data_dir)?;
-        let metrics = telemetry::metrics()?;
+        // Its clock is calibrated first, which takes milliseconds: the database is opened meanwhile.
+        let metrics = tokio::task::spawn_blocking(telemetry::metrics);
         let store = Store::open(&config.store).await.context("the database cannot be opened")?;
         check_keys(&config, &store).await?;
         let artifacts = config.place.artifacts().context("the artefact storage cannot be opened")?;
@@ -74,6 +75,7 @@ impl App {
             data_dir.once("samples", || samples::load(&store, &artifacts)).await?;
         }
 
+        let metrics = metrics.await??;
         let registry = Registry::new(artifacts.clone(), config.registry_capacity);
         let scorer =
             Scorer::start(&config.scorer, registry.clone()).context("the compute threads cannot be started")?;

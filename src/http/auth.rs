@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
@@ -44,14 +43,12 @@ pub(super) struct Gate {
     /// Whether requests without a key are let through while no key has ever been made.
     open: bool,
     scopes: Arc<ScopeTable>,
-    /// Once a key has been seen the question is settled, and asked no more.
-    keys_exist: Arc<AtomicBool>,
 }
 
 impl Gate {
     pub(super) fn new(store: Store, open: bool, document: &OpenApi) -> Self {
         let scopes = Arc::new(ScopeTable::read(document));
-        Self { store, open, scopes, keys_exist: Arc::new(AtomicBool::new(false)) }
+        Self { store, open, scopes }
     }
 
     async fn admit(&self, headers: &HeaderMap, needed: Scope) -> Result<Caller, Problem> {
@@ -62,7 +59,7 @@ impl Gate {
                 Err(Problem::unauthorized("send `Authorization: Bearer <key>`"))
             };
         };
-        // Looked up each time: a revoked key stops at once, and the look-up is one indexed read.
+        // Looked up each time: a revoked key stops at once.
         let found = self.store.find_key(&key::hash(key)).await?;
         let row = found.ok_or_else(|| Problem::unauthorized("the key is unknown or revoked"))?;
         if row.scope < needed {
@@ -76,12 +73,7 @@ impl Gate {
 
     /// Whether nobody needs a key. Revoked keys count: revoking the last one must not open the doors.
     async fn is_open(&self) -> Result<bool, Problem> {
-        if !self.open || self.keys_exist.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        let none = self.store.list_keys().await?.is_empty();
-        self.keys_exist.store(!none, Ordering::Relaxed);
-        Ok(none)
+        Ok(self.open && !self.store.has_keys().await?)
     }
 }
 

@@ -1,9 +1,12 @@
 //! The contract: what all operations share is written into it here, once, and served with its readable page.
 
+use std::sync::{Arc, LazyLock};
+
 use axum::Router;
 use axum::http::header;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
+use bytes::Bytes;
 use utoipa::OpenApi as _;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
@@ -160,9 +163,11 @@ fn describe_problem(response: &mut Documented) {
 }
 
 /// `/openapi.yaml`, `/docs` and `/`. They carry no state and are not part of the contract that they show.
-pub(super) fn router(yaml: String) -> Router<AppState> {
-    let contract = axum::body::Bytes::from(yaml);
-    let served = move || async move { ([(header::CONTENT_TYPE, "application/yaml")], contract).into_response() };
+pub(super) fn router(document: OpenApi) -> Router<AppState> {
+    // Written when it is first asked for: that takes milliseconds, which a start can do without.
+    let contract = Arc::new(LazyLock::new(move || Bytes::from(super::to_yaml(&document))));
+    let served =
+        move || async move { ([(header::CONTENT_TYPE, "application/yaml")], Bytes::clone(&contract)).into_response() };
     Router::new().route("/openapi.yaml", get(served)).route("/", get(|| async { Redirect::temporary("/docs/") })).merge(
         SwaggerUi::new("/docs").config(Config::from("/openapi.yaml").try_it_out_enabled(true).validator_url("none")),
     )

@@ -97,7 +97,7 @@ pub fn router(state: AppState) -> axum::Router {
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&state.config), limits::limit_time));
     routes
-        .merge(docs::router(to_yaml(&document)))
+        .merge(docs::router(document))
         .fallback(answer_unknown_path)
         .method_not_allowed_fallback(answer_unknown_method)
         .layer(layers)

@@ -212,20 +212,17 @@ impl Store {
         Ok(active)
     }
 
-    /// Who scores for the family of this name. It is read anew only after a write.
+    /// Who scores for the family of this name.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn panel(&self, family: &str) -> Result<Arc<FamilyPanel>, StoreError> {
-        // Counted first: what a write changes from here on is read under the older count, and so not for long.
-        let count = self.changes.count();
-        if let Some((_, panel)) = self.panels.get(family).filter(|(read, _)| *read == count) {
-            return Ok(panel);
-        }
-        let row = self.find_family(family).await?;
-        let panel = Arc::new(FamilyPanel { family: row.name, detectors: self.active_detectors(row.id).await? });
-        self.panels.insert(family.to_owned(), (count, Arc::clone(&panel)));
-        Ok(panel)
+        let read = async {
+            let row = self.find_family(family).await?;
+            Ok(Some(Arc::new(FamilyPanel { family: row.name, detectors: self.active_detectors(row.id).await? })))
+        };
+        let panel = self.panels.get(family.to_owned(), read).await?;
+        panel.ok_or_else(|| StoreError::NotFound { what: format!("family `{family}`") })
     }
 
     /// How each statistic is distributed over each split under a detector, in the order that the detector told them.

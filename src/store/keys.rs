@@ -83,16 +83,31 @@ impl Store {
     /// # Errors
     /// The database.
     pub async fn find_key(&self, key_sha256: &[u8; 32]) -> Result<Option<KeyRow>, StoreError> {
-        let hash = key_sha256.as_slice();
-        sqlx::query_as!(
-            KeyRecord,
-            "SELECT name, scope, created_at, revoked_at FROM api_keys WHERE key_sha256 = ? AND revoked_at IS NULL",
-            hash
-        )
-        .fetch_optional(&self.readers)
-        .await?
-        .map(KeyRow::try_from)
-        .transpose()
+        let read = async {
+            let hash = key_sha256.as_slice();
+            sqlx::query_as!(
+                KeyRecord,
+                "SELECT name, scope, created_at, revoked_at FROM api_keys WHERE key_sha256 = ? AND revoked_at IS NULL",
+                hash
+            )
+            .fetch_optional(&self.readers)
+            .await?
+            .map(KeyRow::try_from)
+            .transpose()
+        };
+        self.keys.get(*key_sha256, read).await
+    }
+
+    /// Whether a key was ever made, revoked or not.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn has_keys(&self) -> Result<bool, StoreError> {
+        let read = async {
+            let found = sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM api_keys) AS "found!: bool""#);
+            Ok(Some(found.fetch_one(&self.readers).await?))
+        };
+        Ok(self.has_keys.get((), read).await?.unwrap_or(true))
     }
 
     /// Every key there ever was, the oldest first.

@@ -4,6 +4,7 @@
 //! reads first and writes later can find itself out of date, and no waiting helps it then. Readers see the last commit and
 //! never wait. The tables, with the reasons for them, are in `migrations/`; a query that doesn't fit them does not compile.
 
+mod commits;
 mod cursor;
 mod detectors;
 mod families;
@@ -15,7 +16,6 @@ mod keys;
 mod moment;
 #[cfg(test)]
 mod tests;
-mod write;
 
 pub use cursor::{Page, PageRequest};
 pub use detectors::{ActiveDetector, DetectorRow, FamilyPanel, NewDetector};
@@ -29,18 +29,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
-use write::{Changes, Write};
+use commits::{Commits, Remembered};
 
 /// How long a connection waits for another process's lock: a backup or a command-line key, both short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Families whose panels are remembered.
-const PANELS: u64 = 4_096;
+/// Families whose panels are remembered, and keys.
+const REMEMBERED: u64 = 4_096;
 
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -78,9 +77,11 @@ pub struct Store {
     /// Held while graphs are added: who is whose twin is decided outside the write transaction, and two batches deciding
     /// at once would each miss the twins in the other.
     additions: Arc<Mutex<()>>,
-    changes: Changes,
-    /// Who scores for a family, by its name, and the count of changes when that was read: every score asks.
-    panels: Cache<String, (u64, Arc<FamilyPanel>)>,
+    /// Who scores for a family, by its name, and whose key a hash is of: every score asks.
+    panels: Remembered<String, Arc<FamilyPanel>>,
+    keys: Remembered<[u8; 32], KeyRow>,
+    /// Whether a key was ever made.
+    has_keys: Remembered<(), bool>,
 }
 
 impl Store {
@@ -107,7 +108,15 @@ impl Store {
         sqlx::migrate!().run(&writer).await?;
         let readers =
             pool(config.readers.max(1)).connect_with(options.optimize_on_close(false, None).read_only(true)).await?;
-        Ok(Self { writer, readers, additions: Arc::default(), changes: Changes::default(), panels: Cache::new(PANELS) })
+        let commits = Commits::of(&config.path);
+        Ok(Self {
+            writer,
+            readers,
+            additions: Arc::default(),
+            panels: Remembered::new(commits, REMEMBERED),
+            keys: Remembered::new(commits, REMEMBERED),
+            has_keys: Remembered::new(commits, 1),
+        })
     }
 
     /// Answers when the database does: for readiness.
@@ -156,9 +165,8 @@ impl Store {
     }
 
     /// Begins a write, the lock already taken. Dropped without a commit, it never happened.
-    async fn write(&self) -> Result<Write, StoreError> {
-        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Write::new(transaction, self.changes.clone()))
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 }
 

@@ -600,3 +600,20 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn what_another_connection_commits_is_seen_at_once() {
+    let fixture = Fixture::new().await;
+    let (store, other) = (&fixture.store, open(fixture.path()).await);
+    assert!(!store.has_keys().await.unwrap());
+    for round in 0..20_u8 {
+        let name = format!("key-{round}");
+        let made = other.create_key(&name, Scope::Read, &[round; 32]).await.unwrap();
+        assert!(store.has_keys().await.unwrap());
+        for _ in 0..3 {
+            assert_eq!(store.find_key(&[round; 32]).await.unwrap(), Some(made.clone()));
+        }
+        other.revoke_key(&name).await.unwrap();
+        assert_eq!(store.find_key(&[round; 32]).await.unwrap(), None);
+    }
+}
