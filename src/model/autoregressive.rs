@@ -8,9 +8,10 @@ use super::gran::{self, GranModel};
 use super::graph_rnn::{self, GraphRnnModel};
 use super::likelihood::{Likelihood, NoTerms, OrderingLikelihood, Terms};
 use super::sequence::Sequence;
-use super::{Cost, Evidence, Observation, Vocabulary};
+use super::{Cost, Evidence, Observation, Vocabulary, spread};
 use crate::graph::Graph;
 use crate::graph::order::random_bfs_order;
+use crate::nn::lanes::LANES;
 use crate::nn::seed::stream;
 
 /// Nodes and edges of all orderings that are held at once: bounds the memory of large graphs under many orderings.
@@ -34,6 +35,19 @@ pub struct AutoregressiveModel {
 pub(super) enum Network {
     GraphRnn(GraphRnnModel),
     Gran(GranModel),
+}
+
+impl Network {
+    /// Of each sequence, spread over the threads there are unless the terms are wanted, which come in order.
+    fn likelihoods<T: Terms>(&self, sequences: &[Sequence], terms: &mut T) -> Vec<OrderingLikelihood> {
+        match self {
+            Self::GraphRnn(model) if T::WANTED => model.likelihoods(sequences, terms),
+            Self::Gran(model) if T::WANTED => model.likelihoods(sequences, terms),
+            // Fewer sequences than a tile has lanes take as long as all of them.
+            Self::GraphRnn(model) => spread::parts(sequences, LANES, |part| model.likelihoods(part, &mut NoTerms)),
+            Self::Gran(model) => spread::parts(sequences, 1, |part| model.likelihoods(part, &mut NoTerms)),
+        }
+    }
 }
 
 #[must_use]
@@ -105,10 +119,7 @@ impl AutoregressiveModel {
         let mut found: Vec<Vec<OrderingLikelihood>> = graphs.iter().map(|_| Vec::with_capacity(count)).collect();
         let (mut held, mut owners, mut size) = (Vec::new(), Vec::new(), 0);
         let mut compute = |held: &mut Vec<Sequence>, owners: &mut Vec<usize>| {
-            let likelihoods = match &self.network {
-                Network::GraphRnn(model) => model.likelihoods(held, terms),
-                Network::Gran(model) => model.likelihoods(held, terms),
-            };
+            let likelihoods = self.network.likelihoods(held, terms);
             held.clear();
             for (owner, likelihood) in owners.drain(..).zip(likelihoods) {
                 found[owner].push(likelihood);

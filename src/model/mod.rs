@@ -10,6 +10,7 @@ mod hyperparameters;
 pub mod likelihood;
 pub mod masked;
 pub mod sequence;
+pub mod spread;
 #[cfg(test)]
 pub(crate) mod testing;
 

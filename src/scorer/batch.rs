@@ -31,6 +31,10 @@ impl<C: Compute> Batch<C> {
         self.units.is_empty()
     }
 
+    pub(super) fn multiply_adds(&self) -> u64 {
+        self.cost.multiply_adds
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.units.len()

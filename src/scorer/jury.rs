@@ -8,7 +8,7 @@ use crate::artifact::LoadedDetector;
 use crate::detector::{self, Detector, Score, ScoreOptions, Tail, Verdict};
 use crate::graph::{Graph, Limits};
 use crate::id::DetectorId;
-use crate::model::Cost;
+use crate::model::{Cost, spread};
 
 /// Loaded detectors of one family that score together; at least one.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ impl Compute for Question {
         self.options == other.options && self.jury.ids().eq(other.jury.ids())
     }
 
-    /// Of all jurors whose answer isn't known, one after another.
+    /// Of all jurors whose answer isn't known, one after another: a lone graph's go at once, but then no other graph does.
     fn cost(&self, Candidate { graph, recalled }: &Candidate) -> Cost {
         let unknown = self.jury.0.iter().zip(recalled).filter(|(_, recalled)| matches!(recalled, Recalled::Unknown(_)));
         let of_one = |juror: &Juror| juror.loaded.detector.cost(graph.node_count(), graph.edge_count(), &self.options);
@@ -104,22 +104,30 @@ impl Compute for Question {
     }
 
     fn compute(&self, candidates: &[&Candidate]) -> Vec<Scored> {
-        let mut scores: Vec<Vec<(DetectorId, Arc<Score>)>> = candidates.iter().map(|_| Vec::new()).collect();
-        for (place, juror) in self.jury.0.iter().enumerate() {
-            let asked = candidates.iter().filter(|of| matches!(of.recalled[place], Recalled::Unknown(_)));
-            let asked: Vec<&Graph> = asked.map(|candidate| &candidate.graph).collect();
-            let computed = juror.loaded.detector.score_batch(&asked, &self.options);
-            assert_eq!(computed.len(), asked.len(), "a score for each graph, or they would be mixed up");
-            let mut computed = computed.into_iter();
-            for (candidate, scores) in candidates.iter().zip(&mut scores) {
-                let score = match &candidate.recalled[place] {
-                    Recalled::Known(score) => Some(Arc::clone(score)),
-                    Recalled::Unknown(key) => computed.next().map(|score| self.cache.keep(key.as_ref(), score)),
-                };
-                scores.extend(score.map(|score| (juror.id, score)));
-            }
-        }
-        scores.into_iter().map(|scores| self.judged(scores)).collect()
+        let places: Vec<usize> = (0..self.jury.0.len()).collect();
+        let by_juror = spread::map(&places, |&place| self.heard(place, candidates));
+        let mut by_juror: Vec<_> = by_juror.into_iter().map(Vec::into_iter).collect();
+        let scores_of_next = |_: &&Candidate| {
+            let scores = self.jury.ids().zip(&mut by_juror);
+            self.judged(scores.filter_map(|(id, scores)| Some((id, scores.next()?))).collect())
+        };
+        candidates.iter().map(scores_of_next).collect()
+    }
+}
+
+impl Question {
+    /// What the juror at `place` says of each candidate: computed where it isn't known.
+    fn heard(&self, place: usize, candidates: &[&Candidate]) -> Vec<Arc<Score>> {
+        let asked = candidates.iter().filter(|of| matches!(of.recalled[place], Recalled::Unknown(_)));
+        let asked: Vec<&Graph> = asked.map(|candidate| &candidate.graph).collect();
+        let computed = self.jury.0[place].loaded.detector.score_batch(&asked, &self.options);
+        assert_eq!(computed.len(), asked.len(), "a score for each graph, or they would be mixed up");
+        let mut computed = computed.into_iter();
+        let score_of = |candidate: &&Candidate| match &candidate.recalled[place] {
+            Recalled::Known(score) => Some(Arc::clone(score)),
+            Recalled::Unknown(key) => computed.next().map(|score| self.cache.keep(key.as_ref(), score)),
+        };
+        candidates.iter().filter_map(score_of).collect()
     }
 }
 

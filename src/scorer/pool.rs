@@ -1,8 +1,12 @@
 //! The compute threads, which take batches from one queue.
+//!
+//! Each batch is computed by the thread that took it; one that is alone, and worth it, by as many as there are.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::batch::{Batch, Budget};
 use super::compute::Compute;
@@ -31,8 +35,10 @@ impl<C: Compute> Pool<C> {
     /// # Errors
     /// When a thread can't be started.
     pub(super) fn start(threads: usize, budget: Budget) -> std::io::Result<Self> {
-        let waiting = Waiting { errands: VecDeque::new(), queue: Queue::new(threads as u64, budget), closed: false };
-        let shared = Arc::new(Shared { waiting: Mutex::new(waiting), arrived: Condvar::new() });
+        let queue = Queue::new(threads as u64, budget);
+        let waiting = Waiting { errands: VecDeque::new(), queue, computing: 0, closed: false };
+        let crew = (threads > 1).then(|| crew(threads)).transpose()?;
+        let shared = Arc::new(Shared { waiting: Mutex::new(waiting), arrived: Condvar::new(), crew });
         let pool = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
         for index in 0..threads {
             let shared = Arc::clone(&shared);
@@ -40,7 +46,7 @@ impl<C: Compute> Pool<C> {
                 while let Some(turn) = shared.take() {
                     match turn {
                         Turn::Errand(errand) => errand(),
-                        Turn::Batch(batch) => batch.run(),
+                        Turn::Batch(batch, is_alone) => shared.compute(batch, is_alone),
                     }
                 }
             })?;
@@ -91,21 +97,35 @@ impl<C: Compute> Drop for Pool<C> {
     }
 }
 
+/// A batch that costs less is over before other threads have woken.
+const WORTH_SPREADING: u64 = 5_000_000;
+
+/// Threads for a batch that is alone: they sleep while each compute thread has a batch of its own.
+fn crew(threads: usize) -> std::io::Result<ThreadPool> {
+    let builder = ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("scorer-crew-{index}"));
+    builder.build().map_err(std::io::Error::other)
+}
+
 struct Shared<C: Compute> {
     waiting: Mutex<Waiting<C>>,
     arrived: Condvar,
+    /// None where there is but one thread.
+    crew: Option<ThreadPool>,
 }
 
 struct Waiting<C: Compute> {
     errands: VecDeque<Errand>,
     queue: Queue<C>,
+    /// Batches taken and not yet ended.
+    computing: usize,
     closed: bool,
 }
 
 /// What a thread does next.
 enum Turn<C: Compute> {
     Errand(Errand),
-    Batch(Batch<C>),
+    /// With whether nothing else was computed or waited when it was taken.
+    Batch(Batch<C>, bool),
 }
 
 impl<C: Compute> Shared<C> {
@@ -124,14 +144,28 @@ impl<C: Compute> Shared<C> {
         Ok(())
     }
 
+    fn compute(&self, batch: Batch<C>, is_alone: bool) {
+        match &self.crew {
+            Some(crew) if is_alone && batch.multiply_adds() >= WORTH_SPREADING => crew.install(|| batch.run()),
+            _ => batch.run(),
+        }
+        lock(&self.waiting).computing -= 1;
+    }
+
     /// `None` when the pool is closed and nothing waits.
     fn take(&self) -> Option<Turn<C>> {
         let mut waiting = lock(&self.waiting);
         loop {
-            let errand = waiting.errands.pop_front().map(Turn::Errand);
-            let turn = errand.or_else(|| waiting.queue.take().map(Turn::Batch));
-            if turn.is_some() || waiting.closed {
-                return turn;
+            if let Some(errand) = waiting.errands.pop_front() {
+                return Some(Turn::Errand(errand));
+            }
+            if let Some(batch) = waiting.queue.take() {
+                let is_alone = waiting.computing == 0 && waiting.queue.is_empty();
+                waiting.computing += 1;
+                return Some(Turn::Batch(batch, is_alone));
+            }
+            if waiting.closed {
+                return None;
             }
             waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }

@@ -35,6 +35,10 @@ impl<C: Compute> Queue<C> {
         self.waiting.push_back(Entry::new(request));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Requests with units that nobody has begun.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
