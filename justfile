@@ -48,10 +48,10 @@ bench-peers *arguments:
     fi
     cargo bench --bench peers -- {{arguments}}
 
-# The benchmarks of the service, about 10 minutes; the figures are also written to target/bench/table.md.
+# The benchmarks but for the comparison with PyTorch, about 15 minutes; the figures are also written to target/bench/table.md.
 bench:
     rm -rf {{target}}/bench
-    cargo bench --bench import --bench growth --bench http --bench ready
+    cargo bench --bench import --bench score --bench growth --bench http --bench ready
     { echo '| bench | what | made of | figure | goal | |'; echo '|---|---|---|---|---|---|'; cat {{target}}/bench/rows/*.md; } > {{target}}/bench/table.md
     cat {{target}}/bench/table.md
 

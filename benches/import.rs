@@ -18,7 +18,7 @@ const ROUNDS: usize = 15;
 
 fn main() -> Result<()> {
     let mut report = Report::new("import")?;
-    let archive = dataset::dd()?;
+    let archive = dataset::read("DD")?;
 
     let [import, unpack] = medians(
         ROUNDS,

@@ -92,7 +92,7 @@ fn remember(report: &mut Report, place: &Path) -> Result<()> {
     let idle = memory(&service, "VmRSS")?;
     report.tell("memory when idle", "resident, 8 detectors in the store", (idle / MEGABYTE, "MB"), ..=60.0)?;
 
-    let graphs = dataset::graphs(&dataset::dd()?)?;
+    let graphs = dataset::graphs(&dataset::read("DD")?)?;
     let mut passes = Vec::new();
     // Another seed is another question: no answer of the first pass will do for the second.
     for seed in [1, 2] {

@@ -16,11 +16,11 @@ pub(crate) const LIMITS: ArchiveLimits = ArchiveLimits {
     graph: Limits { max_nodes: 100_000, max_edges: 1_000_000 },
 };
 
-/// The packed dataset `DD`, from the folder `GRAPHKIN_TEST_DATA`, or else `../shared/data`.
-pub(crate) fn dd() -> Result<Vec<u8>> {
+/// The packed dataset of this name, from the folder `GRAPHKIN_TEST_DATA`, or else `../shared/data`.
+pub(crate) fn read(name: &str) -> Result<Vec<u8>> {
     let folder = env::var_os("GRAPHKIN_TEST_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let path = folder.join("DD.zip");
+    let path = folder.join(format!("{name}.zip"));
     fs::read(&path).with_context(|| format!("this bench needs {}", path.display()))
 }
 
