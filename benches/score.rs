@@ -52,7 +52,12 @@ fn together(report: &mut Report, name: &str, detector: &Detector, graphs: &[&Gra
     )?;
     let [together, apart] = [together, apart].map(|time| time * 1e3 / graphs.len() as f64);
     let made_of = format!("{together:.3} ms a graph against {apart:.3} ms one by one");
-    report.tell(&format!("{name}, {}, {GRAPHS} graphs together", detector.kind()), &made_of, (apart / together, "x"), ..)
+    report.tell(
+        &format!("{name}, {}, {GRAPHS} graphs together", detector.kind()),
+        &made_of,
+        (apart / together, "x"),
+        ..,
+    )
 }
 
 fn alone(report: &mut Report, what: &str, detector: &Detector, graph: &Graph, pool: &ThreadPool) -> Result<()> {

@@ -381,7 +381,8 @@ async fn a_full_queue_is_429_and_a_stream_that_began_waits() {
     assert_eq!(answers(&app.post(SCORE, NDJSON, lines(&many)).await).len(), 100);
 
     let ring: Vec<Value> = (0..2_000).map(|u| json!([u, (u + 1) % 2_000])).collect();
-    let slow = json!({"graph": {"nodes": 2_000, "edges": ring}, "options": {"samples": 10_000}});
+    let slow = vec![json!({"nodes": 2_000, "edges": ring}); 40];
+    let slow = json!({"graphs": slow, "options": {"samples": 10_000}});
     let busy = app.post_json(SCORE, &slow);
     let refused = async {
         tokio::time::sleep(Duration::from_millis(150)).await;

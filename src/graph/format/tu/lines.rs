@@ -72,6 +72,22 @@ impl<'a, R: Read> Lines<'a, R> {
         }
     }
 
+    /// Hands the two integers of each line that is left to `take`, whose refusal is the line's error.
+    pub(super) fn pairs(&mut self, mut take: impl FnMut(i64, i64) -> Result<(), String>) -> Result<(), TuError> {
+        loop {
+            // Nearly all lines of the largest file are plain and whole in the buffer: in one pass, from where they are.
+            while let Some((pair, length)) = plain_pair(&self.buffer[self.unread.clone()]) {
+                self.budget.spend(length)?;
+                self.number += 1;
+                self.unread.start += length;
+                take(pair.0, pair.1).map_err(|detail| self.error(self.number, detail))?;
+            }
+            let Some(line) = self.next()? else { return Ok(()) };
+            let (a, b) = line.pair()?;
+            take(a, b).map_err(|detail| line.error(detail))?;
+        }
+    }
+
     /// Where the next line is in the buffer, its end included, or the beginning of one that is too long.
     fn next_range(&mut self) -> Result<Option<Range<usize>>, TuError> {
         let mut searched = 0;
@@ -139,34 +155,39 @@ impl Line<'_> {
     }
 
     /// The two integers of a line that has just these.
-    pub(super) fn pair(&self) -> Result<(i64, i64), TuError> {
-        plain_pair(self.text)
-            .or_else(|| at_comma(self.text).and_then(|(a, b)| Some((integer(a)?, integer(b)?))))
-            .ok_or_else(|| {
-                self.error(format!("expected two integers with a comma between, found {}", shown(self.text)))
-            })
+    fn pair(&self) -> Result<(i64, i64), TuError> {
+        at_comma(self.text).and_then(|(a, b)| Some((integer(a)?, integer(b)?))).ok_or_else(|| {
+            self.error(format!("expected two integers with a comma between, found {}", shown(self.text)))
+        })
     }
 }
 
-/// `12, 345`, as nearly all lines of the largest file are: in one pass. `None` of anything else that may be a pair.
-fn plain_pair(text: &[u8]) -> Option<(i64, i64)> {
-    let (first, rest) = leading_digits(text)?;
-    let rest = rest.strip_prefix(b",")?;
-    let (second, rest) = leading_digits(rest.strip_prefix(b" ").unwrap_or(rest))?;
-    rest.is_empty().then_some((first, second))
+/// The line `12, 345` that some bytes begin with, and its length with its end; `None` of a line of any other form.
+#[inline]
+fn plain_pair(text: &[u8]) -> Option<((i64, i64), usize)> {
+    let (first, mut at) = digits(text, 0)?;
+    if text.get(at) != Some(&b',') {
+        return None;
+    }
+    at += 1;
+    at += usize::from(text.get(at) == Some(&b' '));
+    let (second, mut at) = digits(text, at)?;
+    at += usize::from(text.get(at) == Some(&b'\r'));
+    (text.get(at) == Some(&b'\n')).then_some(((first, second), at + 1))
 }
 
-/// The number of at most nine digits that some bytes begin with, and what follows.
-fn leading_digits(text: &[u8]) -> Option<(i64, &[u8])> {
-    let (mut value, mut length) = (0_u32, 0);
-    while let Some(digit) = text.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit <= 9) {
-        if length == 9 {
+/// The number of one to nine digits at a place, and where it ends.
+#[inline]
+fn digits(text: &[u8], start: usize) -> Option<(i64, usize)> {
+    let (mut value, mut at) = (0_u32, start);
+    while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit <= 9) {
+        if at - start == 9 {
             return None;
         }
         value = value * 10 + u32::from(digit);
-        length += 1;
+        at += 1;
     }
-    (length > 0).then(|| (value.into(), &text[length..]))
+    (at > start).then_some((value.into(), at))
 }
 
 /// What is before and after the first comma.
@@ -234,9 +255,17 @@ mod tests {
         #[test]
         fn a_pair_reads_as_it_is_written(a: i64, b: i64, small in prop::bool::ANY, blank in "[ \t]{0,2}") {
             let (a, b) = if small { (a % 1_000_000, b % 1_000_000) } else { (a, b) };
-            let text = format!("{a},{blank}{b}");
-            let line = Line { file: "file", number: 1, text: text.as_bytes() };
-            prop_assert_eq!(line.pair().unwrap(), (a, b));
+            let text = format!("{a},{blank}{b}\n{b},{a}\r\n0,0");
+            let (mut budget, mut read) = (Budget::new(u64::MAX), Vec::new());
+            let mut lines = Lines::new("file", Trickle(text.as_bytes()), &mut budget);
+            lines.pairs(|a, b| { read.push((a, b)); Ok(()) }).unwrap();
+            prop_assert_eq!(read, [(a, b), (b, a), (0, 0)]);
+            prop_assert_eq!(u64::MAX - budget.left, text.len() as u64);
+            let mut budget = Budget::new(u64::MAX);
+            let mut lines = Lines::new("file", Trickle(text.as_bytes()), &mut budget);
+            let refused = lines.pairs(|first, _| if first == b { Err("no".to_owned()) } else { Ok(()) });
+            let Err(TuError::Line { line, .. }) = refused else { panic!("it was not refused") };
+            prop_assert_eq!(line, if a == b { 1 } else { 2 });
         }
 
         #[test]

@@ -202,23 +202,22 @@ fn read_node_labels(mut lines: Lines<'_, impl Read>, file: &str, nodes: &mut Nod
 /// The edges of each graph as they are listed, by the numbers of its nodes.
 fn read_arcs(mut lines: Lines<'_, impl Read>, nodes: &Nodes) -> Result<Vec<Vec<(u32, u32)>>, TuError> {
     let mut arcs = vec![Vec::new(); nodes.counts.len()];
-    while let Some(line) = lines.next()? {
-        let (a, b) = line.pair()?;
+    lines.pairs(|a, b| {
         let place = |node: i64| {
             let index = usize::try_from(node).ok().and_then(|node| node.checked_sub(1));
             let place = index.and_then(|index| nodes.place.get(index)).copied();
-            place
-                .ok_or_else(|| line.error(format!("there is no node {node}: the nodes are 1 to {}", nodes.place.len())))
+            place.ok_or_else(|| format!("there is no node {node}: the nodes are 1 to {}", nodes.place.len()))
         };
         let ((graph, source), (other, target)) = (place(a)?, place(b)?);
         if graph != other {
             let (graph, other) = (graph + 1, other + 1);
-            return Err(line.error(format!("node {a} is in graph {graph}, but node {b} is in graph {other}")));
+            return Err(format!("node {a} is in graph {graph}, but node {b} is in graph {other}"));
         }
         if let Some(arcs) = arcs.get_mut(graph as usize) {
             arcs.push((source, target));
         }
-    }
+        Ok(())
+    })?;
     Ok(arcs)
 }
 
