@@ -145,7 +145,16 @@ mod tests {
     fn judged(p_value: f64, calibration_size: usize) -> Verdict {
         let min_p = min_p(calibration_size);
         let (p_size, p_structure) = (p_value, p_value);
-        Verdict { nonconformity: 1.5, p_value, p_size, p_structure, min_p, calibration_size, warnings: Vec::new() }
+        Verdict {
+            nonconformity: 1.5,
+            p_value,
+            p_size,
+            p_structure,
+            min_p,
+            calibration_size,
+            folds: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     #[test]
