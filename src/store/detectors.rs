@@ -47,6 +47,7 @@ pub struct ActiveDetector {
 /// A family, and the detectors that score for it, in the order of their kinds; maybe none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FamilyPanel {
+    pub id: FamilyId,
     pub family: String,
     pub detectors: Vec<ActiveDetector>,
 }
@@ -223,7 +224,8 @@ impl Store {
             return Ok(panel);
         }
         let row = self.find_family(family).await?;
-        let panel = Arc::new(FamilyPanel { family: row.name, detectors: self.active_detectors(row.id).await? });
+        let panel =
+            Arc::new(FamilyPanel { id: row.id, detectors: self.active_detectors(row.id).await?, family: row.name });
         self.panels.insert(family.to_owned(), (count, Arc::clone(&panel)));
         Ok(panel)
     }
