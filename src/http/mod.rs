@@ -41,6 +41,7 @@ use utoipa_axum::router::OpenApiRouter;
 use self::error::Problem;
 use crate::graph::Limits;
 use crate::graph::format::tu::ArchiveLimits;
+use crate::recorder::Recorder;
 use crate::scorer::Scorer;
 use crate::store::Store;
 use crate::worker::WorkerPool;
@@ -72,6 +73,7 @@ pub struct AppState {
     pub config: Arc<Config>,
     pub store: Store,
     pub scorer: Scorer,
+    pub recorder: Recorder,
     pub worker: WorkerPool,
     /// Turned true when the service begins to stop: unready from then on.
     pub stopping: tokio_util::sync::CancellationToken,

@@ -17,8 +17,10 @@ pub fn q_values(p_values: &[f64]) -> Vec<f64> {
     q_values
 }
 
-/// Whether the rule at `rate` rejects what has this q-value. One that is equal but for its rounding is equal: there are
-/// but few values that a conformal p-value can have, and these are often just at the border.
+/// Whether the rule at `rate` rejects what has this q-value.
+///
+/// One that is equal but for its rounding is equal: there are but few values that a conformal p-value can have, and these
+/// are often just at the border.
 #[must_use]
 pub fn is_rejected(q_value: f64, rate: f64) -> bool {
     q_value <= rate * (1.0 + 1e-12)

@@ -43,10 +43,9 @@ pub fn online_p_values(reference: &[f64], arrivals: &[Arrival]) -> Vec<f64> {
         .collect()
 }
 
-/// The decimal logarithm of the capital after each p-value, from 1 at the start: the simple jumper of Vovk and others 2021
-/// ("Retrain or not retrain: conformal test martingales for change-point detection").
+/// The decimal logarithm of the capital after each p-value, from 1 at the start, under the simple jumper.
 ///
-/// A bet ε multiplies its part of the capital by 1 + ε (p - 1/2), whose mean over uniform p is 1.
+/// Vovk and others 2021, "Retrain or not retrain: conformal test martingales for change-point detection". A bet ε multiplies its part of the capital by 1 + ε (p - 1/2), whose mean over uniform p is 1.
 #[must_use]
 pub fn simple_jumper(p_values: &[f64]) -> Vec<f64> {
     let mut shares = [1.0 / BETS.len() as f64; BETS.len()];
