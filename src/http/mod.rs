@@ -5,11 +5,13 @@ pub mod extract;
 
 mod active;
 mod auth;
+mod bins;
 mod blocking;
 mod datasets;
 mod detectors;
 mod distributions;
 mod docs;
+mod drift;
 mod families;
 mod family_name;
 mod graph_json;
@@ -117,6 +119,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .merge(active::router())
         .merge(score::router())
         .merge(distributions::router())
+        .merge(drift::router())
         .merge(health::router())
 }
 
