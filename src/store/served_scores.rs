@@ -79,8 +79,12 @@ impl Store {
     /// The database.
     pub async fn trim_served_scores(&self, retention: &Retention) -> Result<(), StoreError> {
         let oldest = moment::before(moment::now(), retention.age);
-        let families =
-            sqlx::query_scalar!("SELECT DISTINCT family FROM served_scores").fetch_all(&self.readers).await?;
+        // Not the distinct families of the scores: that would read them all.
+        let families = sqlx::query_scalar!(
+            "SELECT id FROM families WHERE EXISTS (SELECT 1 FROM served_scores WHERE family = families.id)"
+        )
+        .fetch_all(&self.readers)
+        .await?;
         if families.is_empty() {
             return Ok(());
         }
