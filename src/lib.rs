@@ -21,6 +21,7 @@ pub mod artifact;
 pub mod registry;
 pub mod store;
 
+pub mod recorder;
 pub mod scorer;
 pub mod worker;
 

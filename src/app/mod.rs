@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 use self::data_dir::DataDir;
 use crate::config::{Config, Settings};
 use crate::http::{self, AppState};
+use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::scorer::Scorer;
 use crate::store::{Scope, Store};
@@ -42,6 +43,7 @@ pub struct App {
     config: Config,
     store: Store,
     scorer: Scorer,
+    recorder: Recorder,
     worker: WorkerPool,
     /// Unready, and event streams end.
     stopping: CancellationToken,
@@ -83,12 +85,14 @@ impl App {
             TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
         let worker = WorkerPool::start(config.worker.clone(), store.clone(), artifacts, registry);
+        let recorder = Recorder::start(config.retention, store.clone());
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
         let upkeep = tokio::spawn(keep_up(metrics.clone(), store.clone(), scorer.clone()));
         let router = http::router(AppState {
             config: Arc::new(config.http.clone()),
             store: store.clone(),
             scorer: scorer.clone(),
+            recorder: recorder.clone(),
             worker: worker.clone(),
             stopping: stopping.clone(),
             closing: closing.clone(),
@@ -98,7 +102,19 @@ impl App {
         let server = tokio::spawn(served.into_future());
         info!(%address, data_dir = %config.place.data_dir.display(), "serving");
         let _upkeep = AbortOnDropHandle::new(upkeep);
-        Ok(Self { address, config, store, scorer, worker, stopping, closing, server, _upkeep, _data_dir: data_dir })
+        Ok(Self {
+            address,
+            config,
+            store,
+            scorer,
+            recorder,
+            worker,
+            stopping,
+            closing,
+            server,
+            _upkeep,
+            _data_dir: data_dir,
+        })
     }
 
     /// Where it listens: the real port, if 0 was asked for.
@@ -153,6 +169,7 @@ impl App {
         if tokio::time::timeout(SCORER_DEADLINE, self.scorer.stop()).await.is_err() {
             warn!("a score that nobody waits for was cut off");
         }
+        self.recorder.stop().await;
         self.store.close().await;
     }
 }

@@ -16,6 +16,8 @@ use anyhow::Context;
 
 use crate::{http, scorer, store, worker};
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The whole service's configuration, made of each part's own.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -32,6 +34,8 @@ pub struct Config {
     pub store: store::Config,
     pub http: http::Config,
     pub scorer: scorer::Config,
+    /// Of the scores that were served.
+    pub retention: store::Retention,
     pub worker: worker::Config,
 }
 
@@ -69,6 +73,7 @@ impl Config {
             max_graph_memory: settings.max_graph_memory,
             cache_bytes: settings.score_cache,
         };
+        let retention = store::Retention { scores: settings.served_scores, age: DAY * settings.served_score_days };
         let worker = worker::Config {
             workers: settings.workers,
             lease: settings.lease,
@@ -92,6 +97,7 @@ impl Config {
             store: place.store(settings.readers),
             http,
             scorer,
+            retention,
             worker,
         })
     }

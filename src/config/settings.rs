@@ -135,6 +135,14 @@ pub struct Settings {
     #[arg(long, value_name = "BYTES", default_value = "67108864", value_parser = whole::<u64>(0, 1 << 40), help_heading = "Scoring")]
     pub score_cache: u64,
 
+    /// Scores kept of each family, the newest, for its drift to be told from; 0 keeps none
+    #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = whole::<u64>(0, 1_000_000), help_heading = "Scoring")]
+    pub served_scores: u64,
+
+    /// Age up to which these are kept, in days
+    #[arg(long, value_name = "DAYS", default_value = "30", value_parser = whole::<u32>(1, 3_650), help_heading = "Scoring")]
+    pub served_score_days: u32,
+
     /// Detectors kept in memory
     #[arg(long, value_name = "COUNT", default_value = "64", value_parser = whole::<u64>(1, 65_536), help_heading = "Scoring")]
     pub registry_capacity: u64,

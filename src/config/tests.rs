@@ -94,8 +94,9 @@ fn the_help_tells_of_every_setting_its_default() {
         let help = argument.get_help().unwrap_or_else(|| panic!("{id} has no help")).to_string();
         let optional = ["config", "artifact_url"].contains(&id.as_str());
         assert!(optional || !argument.get_default_values().is_empty(), "{id} has no default");
-        if argument.get_value_names().unwrap_or_default().iter().any(|name| name.as_str() == "SECONDS") {
-            assert!(help.contains("seconds"), "{id} doesn't name its unit");
+        for (unit, word) in [("SECONDS", "seconds"), ("DAYS", "days")] {
+            let has_unit = argument.get_value_names().unwrap_or_default().iter().any(|name| name.as_str() == unit);
+            assert!(!has_unit || help.contains(word), "{id} doesn't name its unit");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A detector: a trained model with its reference distributions, which turn statistics into a verdict.
 
+mod drift;
 mod encoding;
 mod evidence;
 mod explanation;
@@ -8,6 +9,7 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 
+pub use drift::{Arrival, Conclusion, Drift, FEWEST_ARRIVALS, Reference};
 pub use encoding::{DecodeError, FORMAT};
 pub(crate) use encoding::{metadata, serialise};
 pub use evidence::{Completion, Findings, Nll};
@@ -239,6 +241,13 @@ impl Detector {
         conformal::p_from_count(extreme, self.calibration.len())
     }
 
+    /// Whether these options draw of a graph what was drawn of the calibration graphs, so that its nonconformity can be
+    /// compared with theirs.
+    #[must_use]
+    pub fn is_as_calibrated(&self, options: &ScoreOptions) -> bool {
+        self.draws(options) == self.manifest.hyperparameters.draws()
+    }
+
     /// Completions or orderings drawn of a graph.
     fn draws(&self, options: &ScoreOptions) -> usize {
         let asked = match self.manifest.hyperparameters {
@@ -307,8 +316,8 @@ impl Detector {
         if graph.edge_count() == 0 {
             warnings.push("the graph has no edges: it is judged by its size alone".to_owned());
         }
-        let (draws, calibrated) = (self.draws(options), self.manifest.hyperparameters.draws());
-        if draws != calibrated {
+        if !self.is_as_calibrated(options) {
+            let (draws, calibrated) = (self.draws(options), self.manifest.hyperparameters.draws());
             let what = if findings.nll().is_some() { "orderings" } else { "samples" };
             warnings.push(format!(
                 "scored with {draws} {what} but calibrated with {calibrated}: the p-value is approximate"

@@ -12,6 +12,9 @@ pub struct Verdict {
     pub p_structure: f64,
     pub min_p: f64,
     pub calibration_size: usize,
+    /// The two-sided nonconformity under each calibration fold, whichever tail was asked for: what
+    /// [`Reference`](super::Reference) has of calibration graphs. None where the detectors share none of these.
+    pub folds: Vec<f64>,
     pub warnings: Vec<String>,
 }
 
@@ -27,7 +30,8 @@ pub struct Verdict {
 pub fn verdict(scores: &[(&Detector, &Score)], tail: Tail) -> Verdict {
     assert!(!scores.is_empty(), "a verdict needs a detector");
     let chosen = FoldScore::chosen(tail);
-    let shared = shared_calibration(scores);
+    let detectors: Vec<&Detector> = scores.iter().map(|(detector, _)| *detector).collect();
+    let shared = shared_calibration(&detectors);
     let nonconformity = scores.iter().map(|(_, score)| score.nonconformity).fold(f64::MIN, f64::max);
     if shared.is_empty() {
         let bonferroni = |of: fn(&Score) -> f64| {
@@ -41,6 +45,7 @@ pub fn verdict(scores: &[(&Detector, &Score)], tail: Tail) -> Verdict {
             p_structure: bonferroni(|score| score.p_structure),
             min_p: (min_p(smallest) * scores.len() as f64).min(1.0),
             calibration_size: smallest,
+            folds: Vec::new(),
             warnings: vec![
                 "the detectors share no calibration graphs, so their p-values are combined by Bonferroni's rule; train \
                  them again on the family as it is now"
@@ -48,15 +53,13 @@ pub fn verdict(scores: &[(&Detector, &Score)], tail: Tail) -> Verdict {
             ],
         };
     }
+    let of_graph = |fold: usize, part: fn(&FoldScore) -> f64| {
+        largest(scores.iter().filter_map(|(_, score)| score.folds.get(fold)).map(part))
+    };
     let p_value = |part: fn(&FoldScore) -> f64| {
-        let extreme = shared
-            .iter()
-            .filter(|calibrated| {
-                let of_graph = scores.iter().filter_map(|(_, score)| score.folds.get(calibrated[0].fold)).map(part);
-                largest(calibrated.iter().map(|one| part(&one.score))) >= largest(of_graph)
-            })
-            .count();
-        p_from_count(extreme, shared.len())
+        let of_calibrated = |calibrated: &[&CalibrationScore]| largest(calibrated.iter().map(|one| part(&one.score)));
+        let as_extreme = |calibrated: &&Vec<_>| of_calibrated(calibrated) >= of_graph(calibrated[0].fold, part);
+        p_from_count(shared.iter().filter(as_extreme).count(), shared.len())
     };
     Verdict {
         nonconformity,
@@ -65,14 +68,15 @@ pub fn verdict(scores: &[(&Detector, &Score)], tail: Tail) -> Verdict {
         p_structure: p_value(|score| score.structure),
         min_p: min_p(shared.len()),
         calibration_size: shared.len(),
+        folds: (0..detectors[0].members.len()).map(|fold| of_graph(fold, |score| score.nonconformity)).collect(),
         warnings: Vec::new(),
     }
 }
 
 /// For each calibration graph that every detector judged under the same fold, their scores of it.
-fn shared_calibration<'a>(scores: &[(&'a Detector, &Score)]) -> Vec<Vec<&'a CalibrationScore>> {
-    let Some(((first, _), others)) = scores.split_first() else { return Vec::new() };
-    if others.iter().any(|(detector, _)| detector.members.len() != first.members.len()) {
+pub(super) fn shared_calibration<'a>(detectors: &[&'a Detector]) -> Vec<Vec<&'a CalibrationScore>> {
+    let Some((first, others)) = detectors.split_first() else { return Vec::new() };
+    if others.iter().any(|detector| detector.members.len() != first.members.len()) {
         return Vec::new();
     }
     let same = |detector: &'a Detector, wanted: &CalibrationScore| -> Option<&'a CalibrationScore> {
@@ -84,11 +88,11 @@ fn shared_calibration<'a>(scores: &[(&'a Detector, &Score)]) -> Vec<Vec<&'a Cali
         .calibration
         .iter()
         .filter_map(|score| {
-            std::iter::once(Some(score)).chain(others.iter().map(|(detector, _)| same(detector, score))).collect()
+            std::iter::once(Some(score)).chain(others.iter().map(|detector| same(detector, score))).collect()
         })
         .collect()
 }
 
-fn largest(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn largest(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(f64::MIN, f64::max)
 }

@@ -10,13 +10,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::AppState;
+use super::bins::Bins;
 use super::error::Problem;
 use super::extract::Path;
 use crate::detector::Distribution;
 use crate::graph::split::Split;
 use crate::id::DetectorId;
 use crate::model::Kind;
-use crate::stats::histogram::Histogram;
 use crate::stats::summary::QUANTILES;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -61,14 +61,6 @@ struct StatisticDistribution {
     histogram_50: Bins,
 }
 
-/// A histogram of equal bins; the last is closed.
-#[derive(Debug, Serialize, ToSchema)]
-struct Bins {
-    /// One more than `counts`, ascending.
-    bin_edges: Vec<f64>,
-    counts: Vec<u64>,
-}
-
 impl From<Distribution> for StatisticDistribution {
     fn from(distribution: Distribution) -> Self {
         let Distribution { split, statistic, summary, histogram_10, histogram_50 } = distribution;
@@ -83,12 +75,6 @@ impl From<Distribution> for StatisticDistribution {
             histogram_10: histogram_10.into(),
             histogram_50: histogram_50.into(),
         }
-    }
-}
-
-impl From<Histogram> for Bins {
-    fn from(Histogram { bin_edges, counts }: Histogram) -> Self {
-        Self { bin_edges, counts }
     }
 }
 

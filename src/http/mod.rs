@@ -5,11 +5,13 @@ pub mod extract;
 
 mod active;
 mod auth;
+mod bins;
 mod blocking;
 mod datasets;
 mod detectors;
 mod distributions;
 mod docs;
+mod drift;
 mod families;
 mod family_name;
 mod graph_json;
@@ -41,6 +43,7 @@ use utoipa_axum::router::OpenApiRouter;
 use self::error::Problem;
 use crate::graph::Limits;
 use crate::graph::format::tu::ArchiveLimits;
+use crate::recorder::Recorder;
 use crate::scorer::Scorer;
 use crate::store::Store;
 use crate::worker::WorkerPool;
@@ -72,6 +75,7 @@ pub struct AppState {
     pub config: Arc<Config>,
     pub store: Store,
     pub scorer: Scorer,
+    pub recorder: Recorder,
     pub worker: WorkerPool,
     /// Turned true when the service begins to stop: unready from then on.
     pub stopping: tokio_util::sync::CancellationToken,
@@ -115,6 +119,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .merge(active::router())
         .merge(score::router())
         .merge(distributions::router())
+        .merge(drift::router())
         .merge(health::router())
 }
 

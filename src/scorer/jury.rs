@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cache::{Cache, Recalled};
 use super::compute::Compute;
 use crate::artifact::LoadedDetector;
-use crate::detector::{self, Detector, Score, ScoreOptions, Tail, Verdict};
+use crate::detector::{self, Detector, Reference, Score, ScoreOptions, Tail, Verdict};
 use crate::graph::{Graph, Limits};
 use crate::id::DetectorId;
 use crate::model::{Cost, spread};
@@ -37,6 +37,18 @@ impl Jury {
     #[must_use]
     pub fn smallest_calibration(&self) -> usize {
         self.0.iter().map(|juror| juror.loaded.detector.manifest().calibration_size).min().unwrap_or(0)
+    }
+
+    /// Whether these options draw of a graph what was drawn of each detector's calibration graphs.
+    #[must_use]
+    pub fn is_as_calibrated(&self, options: &ScoreOptions) -> bool {
+        self.0.iter().all(|juror| juror.loaded.detector.is_as_calibrated(options))
+    }
+
+    /// What graphs that the jury scored are compared with; `None` where the detectors share no calibration graphs.
+    #[must_use]
+    pub fn reference(&self) -> Option<Reference> {
+        Reference::of(&self.0.iter().map(|juror| &juror.loaded.detector).collect::<Vec<_>>())
     }
 
     pub(super) fn jurors(&self) -> &[Juror] {

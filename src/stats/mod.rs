@@ -8,9 +8,12 @@ use std::cmp::Ordering;
 pub mod cluster;
 pub mod conformal;
 pub mod density;
+pub mod fdr;
 pub mod histogram;
+pub mod martingale;
 pub mod ranking;
 pub mod summary;
+pub mod two_sample;
 
 /// Numbers in their order, the two zeros equal, NaN after all others.
 fn nan_last(a: f64, b: f64) -> Ordering {

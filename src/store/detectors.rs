@@ -47,6 +47,7 @@ pub struct ActiveDetector {
 /// A family, and the detectors that score for it, in the order of their kinds; maybe none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FamilyPanel {
+    pub id: FamilyId,
     pub family: String,
     pub detectors: Vec<ActiveDetector>,
 }
@@ -219,7 +220,8 @@ impl Store {
     pub async fn panel(&self, family: &str) -> Result<Arc<FamilyPanel>, StoreError> {
         let read = async {
             let row = self.find_family(family).await?;
-            Ok(Some(Arc::new(FamilyPanel { family: row.name, detectors: self.active_detectors(row.id).await? })))
+            let detectors = self.active_detectors(row.id).await?;
+            Ok(Some(Arc::new(FamilyPanel { id: row.id, family: row.name, detectors })))
         };
         let panel = self.panels.get(family.to_owned(), read).await?;
         panel.ok_or_else(|| StoreError::NotFound { what: format!("family `{family}`") })

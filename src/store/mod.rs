@@ -14,6 +14,7 @@ mod jobs;
 mod json;
 mod keys;
 mod moment;
+mod served_scores;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use graphs::{AddedGraph, GraphRow, NewGraph, StoredGraph};
 pub use idempotency::Idempotency;
 pub use jobs::{ClaimedJob, NewJob};
 pub use keys::{KeyRow, Scope};
+pub use served_scores::{KeptScores, Retention, ServedScore, Window};
 
 use std::path::Path;
 use std::sync::Arc;

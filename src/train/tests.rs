@@ -4,7 +4,7 @@ use rand::RngExt;
 use serde_json::json;
 
 use super::{Checkpoint, DeviceChoice, Observer, Progress, TrainError, TrainingData, TrainingSpec, fit};
-use crate::detector::{Detector, ExplainedEdge, ScoreOptions, Tail, Unlikely, verdict};
+use crate::detector::{Arrival, Detector, ExplainedEdge, Reference, ScoreOptions, Tail, Unlikely, Verdict, verdict};
 use crate::graph::testing::{graph, permutation, random_graph};
 use crate::graph::{Graph, Limits};
 use crate::id::GraphId;
@@ -283,11 +283,20 @@ fn a_verdict_over_two_detectors_is_calibrated_together() {
         let one = judge(&ring(2_000));
         assert_eq!((one.calibration_size, one.min_p), (size, min_p(size)));
         assert!(one.warnings.is_empty());
+        same_p_value_as_drift(&detectors, &one);
         let accused = (2_000..2_200).filter(|&i| judge(&ring(i)).p_value <= 0.1).count();
         let (_, most) = false_positive_band(size, 200, 0.1, 0.999);
         assert!(accused <= most, "{accused} of 200, at most {most}");
         assert_eq!(judge(&random_graph(15, 30, 4)).p_value, min_p(size), "a stranger is as strange as can be said");
     }
+}
+
+/// What drift is told of a graph gives the p-value that the graph's verdict gave.
+fn same_p_value_as_drift(detectors: &[Detector], verdict: &Verdict) {
+    let reference = Reference::of(&detectors.iter().collect::<Vec<_>>()).unwrap();
+    assert_eq!(reference.size(), verdict.calibration_size);
+    let arrival = Arrival { folds: verdict.folds.clone(), tie_break: 0.5 };
+    assert_eq!(reference.compare(&[arrival]).p_values, [verdict.p_value]);
 }
 
 #[test]
@@ -299,4 +308,5 @@ fn detectors_that_share_no_calibration_combine_by_bonferroni() {
     let smallest = scores[0].p_value.min(scores[1].p_value);
     assert_eq!(verdict.p_value, (2.0 * smallest).min(1.0));
     assert_eq!(verdict.warnings.len(), 1);
+    assert!(verdict.folds.is_empty() && Reference::of(&[&split, &folded]).is_none(), "drift has no common scale");
 }

@@ -19,6 +19,7 @@ mod datasets;
 mod detection;
 mod detectors;
 mod distributions;
+mod drift;
 mod errors;
 mod families;
 mod graphs;

@@ -95,7 +95,16 @@ impl App {
         Self::launch(place, settings, key).await
     }
 
-    /// The same, with other settings on top of [`App::start`]'s.
+    /// Stops the process in order (`SIGTERM`) and starts another on the same data.
+    pub(crate) async fn stop_and_restart(mut self) -> Self {
+        self.ask_to_stop().await;
+        timeout(Duration::from_secs(60), self.process.wait()).await.expect("it stops").expect("it can be waited for");
+        let (place, settings, key) = (Arc::clone(&self.place), self.settings.clone(), self.key.clone());
+        drop(self);
+        Self::launch(place, settings, key).await
+    }
+
+    /// As [`Self::kill_and_restart`], with other settings on top of [`App::start`]'s.
     pub(crate) async fn restart_with(mut self, settings: &[(&str, &str)]) -> Self {
         let settings = SETTINGS.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned()));
         self.settings = settings.collect();

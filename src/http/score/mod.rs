@@ -119,7 +119,7 @@ async fn answer(state: &AppState, panel: Panel, query: QueryOptions, request: Re
 
 async fn answer_json(state: &AppState, panel: Panel, body: Bytes) -> Result<Response, Problem> {
     let (asked, options) = from_json::<ScoreRequest>(&body)?.split(state.config.max_batch)?;
-    let judge = Judge::new(state, panel, options.check(state.config.max_samples)?).await?;
+    let judge = Judge::new(state, panel, options.check(asked.scope(), state.config.max_samples)?).await?;
     let asked = Arc::new(asked);
     let (reader, limits) = (Arc::clone(&asked), state.config.graph);
     let case = judge.open(body.len(), move || reader.parse(&limits)).await?;

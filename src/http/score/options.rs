@@ -21,6 +21,10 @@ pub(super) struct Options {
     /// A graph is `anomalous` when its p-value is at most this. Refused below `min_p`, which no p-value can reach.
     #[schema(exclusive_minimum = 0.0, exclusive_maximum = 1.0, default = 0.05)]
     alpha: Option<f64>,
+    /// Of `graphs`, instead of `alpha`: the share of normal graphs among those found `anomalous` that is expected at most
+    /// (Benjamini-Hochberg over the request). Refused below `min_p`, and with anything but `graphs`.
+    #[schema(exclusive_minimum = 0.0, exclusive_maximum = 1.0)]
+    fdr: Option<f64>,
     /// Which deviations count as anomalous: both, or only what is less likely than the family.
     tail: Option<Tail>,
     /// Random orderings drawn by the likelihood kinds; else as many as the detector was calibrated with.
@@ -38,6 +42,9 @@ pub(super) struct Options {
     /// Name the unlikely edges, the least likely first.
     #[schema(default = false)]
     explain: Option<bool>,
+    /// Count the graphs as traffic of the family, for its drift. `false` is for graphs that are not: trials, tests.
+    #[schema(default = true)]
+    record: Option<bool>,
 }
 
 /// The options of a stream, where the body has no room for them.
@@ -48,6 +55,9 @@ pub(super) struct QueryOptions {
     /// For `application/x-ndjson`: as `options.alpha` of the JSON body.
     #[param(exclusive_minimum = 0.0, exclusive_maximum = 1.0)]
     alpha: Option<f64>,
+    /// Refused, with the reason: a rate over all graphs can't be held before the last has come.
+    #[param(ignore)]
+    fdr: Option<f64>,
     /// For `application/x-ndjson`: as `options.tail` of the JSON body.
     tail: Option<Tail>,
     /// For `application/x-ndjson`: as `options.orderings` of the JSON body.
@@ -63,31 +73,60 @@ pub(super) struct QueryOptions {
     kinds: Option<String>,
     /// For `application/x-ndjson`: as `options.explain` of the JSON body.
     explain: Option<bool>,
+    /// For `application/x-ndjson`: as `options.record` of the JSON body.
+    record: Option<bool>,
 }
 
 /// Options in range, defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Checked {
     pub(super) score: ScoreOptions,
-    pub(super) alpha: Alpha,
+    pub(super) level: Level,
     pub(super) kinds: Option<Vec<Kind>>,
+    /// Whether the graphs count as traffic.
+    pub(super) record: bool,
     pub(super) place: Place,
 }
 
 /// The level of a verdict. One that was asked for is refused when it can't be reached; the default only warns.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Alpha {
-    Asked(f64),
+pub(super) enum Level {
     Default,
+    /// Of one graph: the false-positive rate.
+    Alpha(f64),
+    /// Of all graphs of the request: the false discovery rate.
+    Fdr(f64),
 }
 
-impl Alpha {
+impl Level {
     pub(super) const fn value(self) -> f64 {
         match self {
-            Self::Asked(alpha) => alpha,
             Self::Default => DEFAULT_ALPHA,
+            Self::Alpha(level) | Self::Fdr(level) => level,
         }
     }
+
+    pub(super) const fn is_asked(self) -> bool {
+        !matches!(self, Self::Default)
+    }
+
+    /// The option that asks for it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Default | Self::Alpha(_) => "alpha",
+            Self::Fdr(_) => "fdr",
+        }
+    }
+}
+
+/// How many graphs the options are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    One,
+    /// All that there are.
+    Batch,
+    /// Nobody knows yet.
+    Stream,
 }
 
 /// Where the options of a request stand: in its body, which JSON Pointers reach into, or in its query string.
@@ -130,9 +169,9 @@ impl Place {
 
 impl Options {
     /// # Errors
-    /// 422 naming every option that is out of range.
-    pub(super) fn check(self, max_samples: usize) -> Result<Checked, Problem> {
-        check(self, max_samples, Place::Body)
+    /// 422 naming every option that is out of range, or not for this scope.
+    pub(super) fn check(self, scope: Scope, max_samples: usize) -> Result<Checked, Problem> {
+        check(self, scope, max_samples, Place::Body)
     }
 }
 
@@ -141,8 +180,9 @@ impl QueryOptions {
     /// 422 naming every option that is out of range.
     pub(super) fn check(self, max_samples: usize) -> Result<Checked, Problem> {
         let kinds = self.kinds.as_deref().map(parse_kinds).transpose()?;
-        let Self { alpha, tail, orderings, samples, seed, explain, .. } = self;
-        check(Options { alpha, tail, orderings, samples, seed, kinds, explain }, max_samples, Place::Query)
+        let Self { alpha, fdr, tail, orderings, samples, seed, explain, record, .. } = self;
+        let options = Options { alpha, fdr, tail, orderings, samples, seed, kinds, explain, record };
+        check(options, Scope::Stream, max_samples, Place::Query)
     }
 
     /// # Errors
@@ -164,10 +204,26 @@ fn parse_kinds(text: &str) -> Result<Vec<Kind>, Problem> {
         .collect()
 }
 
-fn check(options: Options, max_samples: usize, place: Place) -> Result<Checked, Problem> {
+fn check(options: Options, scope: Scope, max_samples: usize, place: Place) -> Result<Checked, Problem> {
     let mut refused = Vec::new();
-    if options.alpha.is_some_and(|alpha| !(alpha > 0.0 && alpha < 1.0)) {
-        refused.push(Refused::new("alpha", "must lie between 0 and 1, both excluded"));
+    for (name, level) in [("alpha", options.alpha), ("fdr", options.fdr)] {
+        if level.is_some_and(|level| !(level > 0.0 && level < 1.0)) {
+            refused.push(Refused::new(name, "must lie between 0 and 1, both excluded"));
+        }
+    }
+    match scope {
+        Scope::One if options.fdr.is_some() => {
+            refused.push(Refused::new("fdr", "is a rate over several graphs: send `graphs`, or ask for `alpha`"));
+        }
+        Scope::Stream if options.fdr.is_some() => {
+            let detail = "a stream has no end to hold a rate over: send `graphs`, or ask for `alpha`";
+            refused.push(Refused::new("fdr", detail));
+        }
+        Scope::One | Scope::Batch | Scope::Stream => {}
+    }
+    if options.alpha.is_some() && options.fdr.is_some() {
+        refused.push(Refused::new("alpha", "a verdict has one level: give this or `fdr`"));
+        refused.push(Refused::new("fdr", "a verdict has one level: give this or `alpha`"));
     }
     if options.samples.is_some_and(|samples| !(1..=max_samples as u64).contains(&samples)) {
         refused.push(Refused::new("samples", format!("must be from 1 to {max_samples}")));
@@ -188,8 +244,8 @@ fn check(options: Options, max_samples: usize, place: Place) -> Result<Checked, 
         seed: options.seed.unwrap_or_default(),
         explain: options.explain.unwrap_or_default(),
     };
-    let alpha = options.alpha.map_or(Alpha::Default, Alpha::Asked);
-    Ok(Checked { score, alpha, kinds: options.kinds, place })
+    let level = options.fdr.map(Level::Fdr).or(options.alpha.map(Level::Alpha)).unwrap_or(Level::Default);
+    Ok(Checked { score, level, kinds: options.kinds, record: options.record.unwrap_or(true), place })
 }
 
 #[cfg(test)]
@@ -197,21 +253,40 @@ mod tests {
     use super::*;
 
     fn body(json: &str) -> Result<Checked, Vec<String>> {
+        body_for(Scope::Batch, json)
+    }
+
+    fn body_for(scope: Scope, json: &str) -> Result<Checked, Vec<String>> {
         let options: Options = serde_json::from_str(json).unwrap();
-        options.check(500).map_err(|problem| problem.errors.into_iter().map(|place| place.pointer).collect())
+        options.check(scope, 500).map_err(|problem| problem.errors.into_iter().map(|place| place.pointer).collect())
     }
 
     #[test]
     fn nothing_asked_gives_the_documented_defaults() {
         let checked = body("{}").unwrap();
         let score = ScoreOptions::default();
-        assert_eq!(checked, Checked { score, alpha: Alpha::Default, kinds: None, place: Place::Body });
+        let expected = Checked { score, level: Level::Default, kinds: None, record: true, place: Place::Body };
+        assert_eq!(checked, expected);
     }
 
     #[test]
     fn every_option_out_of_range_is_named_at_once() {
         let places = body(r#"{"alpha": 1.0, "samples": 501, "orderings": 0, "kinds": []}"#).unwrap_err();
         assert_eq!(places, ["/options/alpha", "/options/samples", "/options/orderings", "/options/kinds"]);
+    }
+
+    #[test]
+    fn a_false_discovery_rate_is_of_several_graphs_and_instead_of_alpha() {
+        assert_eq!(body(r#"{"fdr": 0.1}"#).unwrap().level, Level::Fdr(0.1));
+        assert_eq!(body(r#"{"alpha": 0.1}"#).unwrap().level, Level::Alpha(0.1));
+        assert_eq!(body(r#"{"fdr": 0.1, "alpha": 0.1}"#).unwrap_err(), ["/options/alpha", "/options/fdr"]);
+        for bad in [r#"{"fdr": 0}"#, r#"{"fdr": 1.0}"#, r#"{"fdr": -0.1}"#] {
+            assert_eq!(body(bad).unwrap_err(), ["/options/fdr"], "{bad}");
+        }
+        assert_eq!(body_for(Scope::One, r#"{"fdr": 0.1}"#).unwrap_err(), ["/options/fdr"]);
+        let problem = QueryOptions { fdr: Some(0.1), ..QueryOptions::default() }.check(500).unwrap_err();
+        assert_eq!(problem.status.as_u16(), 422);
+        assert!(problem.detail.starts_with("fdr: a stream has no end"), "{}", problem.detail);
     }
 
     #[test]
@@ -241,9 +316,11 @@ mod tests {
             seed: Some(9),
             kinds: Some("full-mask,full-edge-prediction".to_owned()),
             explain: Some(true),
+            record: Some(false),
+            fdr: None,
         };
         let json = r#"{"alpha": 0.1, "tail": "upper", "orderings": 3, "samples": 7, "seed": 9,
-            "kinds": ["full-mask", "full-edge-prediction"], "explain": true}"#;
+            "kinds": ["full-mask", "full-edge-prediction"], "explain": true, "record": false}"#;
         assert_eq!(query.check(500).unwrap(), Checked { place: Place::Query, ..body(json).unwrap() });
     }
 

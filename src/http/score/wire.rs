@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::explanation::ExplanationWire;
-use super::options::Options;
+use super::options::{Options, Scope};
 use crate::detector::{Completion, Nll, Score};
 use crate::graph::format::ParsedGraph;
 use crate::graph::format::json::JsonError;
@@ -60,6 +60,13 @@ impl ScoreRequest {
 }
 
 impl Asked {
+    pub(super) const fn scope(&self) -> Scope {
+        match self {
+            Self::One(_) => Scope::One,
+            Self::Many(_) => Scope::Batch,
+        }
+    }
+
     /// Reads the graphs, in their order.
     ///
     /// # Errors
@@ -207,14 +214,23 @@ pub(super) struct CompletionWire {
 /// The score against the family's calibration distribution, over all detectors asked.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(super) struct VerdictWire {
-    /// Whether the p-value is at most `alpha`. `null` when the calibration graphs are too few for any to be.
+    /// Whether the p-value is at most `alpha`, or the q-value at most `fdr`. `null` when the calibration graphs are too few for
+    /// any to be.
     pub(super) anomalous: Option<bool>,
     #[schema(example = 3.1)]
     pub(super) nonconformity: f64,
     #[schema(example = 0.024)]
     pub(super) p_value: f64,
+    /// The level of the verdict; there unless `fdr` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 0.05)]
-    pub(super) alpha: f64,
+    pub(super) alpha: Option<f64>,
+    /// The level over all graphs of the request; there if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fdr: Option<f64>,
+    /// There with `fdr`: the smallest one at which the graph is anomalous (Benjamini-Hochberg).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) q_value: Option<f64>,
     /// The smallest p-value there can be: 1 / (`calibration_size` + 1).
     #[schema(example = 0.0031)]
     pub(super) min_p: f64,
