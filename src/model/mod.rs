@@ -1,6 +1,7 @@
 //! The kinds of model, their hyper-parameters, and the one interface that all kinds meet.
 
 mod autoregressive;
+pub mod device;
 pub mod figures;
 #[cfg(test)]
 pub(crate) mod golden;
