@@ -1,6 +1,8 @@
 //! Training: a spec and graphs in, a detector out; progress, checkpoints and stopping by callback.
 
 mod checkpoint;
+#[cfg(test)]
+mod device_tests;
 mod folds;
 mod learner;
 mod network;

@@ -123,7 +123,7 @@ impl GranModel {
     }
 
     /// All but the blocks: the number of nodes, what is out of reach, and what mode `faithful` leaves out.
-    fn charge_the_rest<T: Terms>(
+    pub(super) fn charge_the_rest<T: Terms>(
         &self,
         ordering: usize,
         blocks: &Blocks<'_>,
@@ -177,8 +177,22 @@ impl GranModel {
         }
         bernoulli_costs(&mut buffers.costs);
         self.alpha.forward(batch, buffers, |buffers| &mut buffers.alpha);
+        self.charge_blocks(batch, (&buffers.costs, &buffers.alpha), sequences, likelihoods, terms);
+        batch.clear();
+    }
+
+    /// Charges blocks by what their entries cost under each component, in nats, and by α before it is averaged: both
+    /// `[entries, C]`.
+    pub(super) fn charge_blocks<T: Terms>(
+        &self,
+        batch: &Batch,
+        (costs, alpha): (&[f32], &[f32]),
+        sequences: &[Sequence],
+        likelihoods: &mut [OrderingLikelihood],
+        terms: &mut T,
+    ) {
         for block in &batch.blocks {
-            let mixture = Mixture::of(block, batch, buffers, self.shape.mixtures);
+            let mixture = Mixture::of(block, batch, (costs, alpha), self.shape.mixtures);
             let likelihood = &mut likelihoods[block.sequence];
             likelihood.rows += mixture.cost();
             likelihood.slots += batch.counted[block.entries.clone()].iter().filter(|&&counted| counted).count() as u64;
@@ -194,7 +208,6 @@ impl GranModel {
                 });
             }
         }
-        batch.clear();
     }
 
     /// The GNN over a batch; the nodes' last states `[V, H]` to `buffers.states`.
@@ -360,16 +373,16 @@ struct Mixture<'a> {
 }
 
 impl<'a> Mixture<'a> {
-    fn of(block: &'a Block, batch: &'a Batch, buffers: &'a Buffers, components: usize) -> Self {
+    fn of(block: &'a Block, batch: &'a Batch, (costs, alpha): (&'a [f32], &[f32]), components: usize) -> Self {
         let entries = block.entries.start * components..block.entries.end * components;
         let mut means = vec![0.0; components];
-        for alphas in buffers.alpha[entries.clone()].chunks_exact(components) {
+        for alphas in alpha[entries.clone()].chunks_exact(components) {
             means.iter_mut().zip(alphas).for_each(|(mean, &alpha)| *mean += f64::from(alpha));
         }
         means.iter_mut().for_each(|mean| *mean /= block.entries.len() as f64);
         let normaliser = log_sum_exp(&means);
         means.iter_mut().for_each(|mean| *mean -= normaliser);
-        Self { block, batch, costs: &buffers.costs[entries], log_weights: means }
+        Self { block, batch, costs: &costs[entries], log_weights: means }
     }
 
     /// The entries that count: their positions, their label, what they cost under each component.

@@ -9,6 +9,7 @@
 pub mod batch;
 mod inference;
 pub mod network;
+mod placed;
 pub mod sample;
 pub mod statistics;
 
@@ -16,6 +17,7 @@ pub mod statistics;
 mod tests;
 
 pub use inference::MaskedModel;
+pub use placed::PlacedMasked;
 
 use super::Kind;
 
