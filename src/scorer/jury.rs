@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::cache::{Cache, Recalled};
+use super::card::Card;
 use super::compute::Compute;
 use crate::artifact::LoadedDetector;
 use crate::detector::{self, Detector, Score, ScoreOptions, Tail, Verdict};
 use crate::graph::{Graph, Limits};
 use crate::id::DetectorId;
 use crate::model::Cost;
+use crate::model::device::DeviceError;
 
 /// Loaded detectors of one family that score together; at least one.
 #[derive(Debug, Clone)]
@@ -54,6 +56,8 @@ pub(super) struct Question {
     pub(super) jury: Jury,
     pub(super) options: ScoreOptions,
     pub(super) cache: Cache,
+    /// Where to compute, when not on the CPU.
+    pub(super) card: Option<Arc<Card>>,
 }
 
 /// A graph to score, with what each juror is known to say of it.
@@ -103,12 +107,16 @@ impl Compute for Question {
         unknown.map(|(juror, _)| of_one(juror)).fold(Cost::default(), Cost::after)
     }
 
-    fn compute(&self, candidates: &[&Candidate]) -> Vec<Scored> {
+    fn compute(&self, candidates: &[&Candidate]) -> Result<Vec<Scored>, DeviceError> {
         let mut scores: Vec<Vec<(DetectorId, Arc<Score>)>> = candidates.iter().map(|_| Vec::new()).collect();
         for (place, juror) in self.jury.0.iter().enumerate() {
             let asked = candidates.iter().filter(|of| matches!(of.recalled[place], Recalled::Unknown(_)));
             let asked: Vec<&Graph> = asked.map(|candidate| &candidate.graph).collect();
-            let computed = juror.loaded.detector.score_batch(&asked, &self.options);
+            let detector = &juror.loaded.detector;
+            let computed = match &self.card {
+                None => detector.score_batch(&asked, &self.options),
+                Some(card) => card.score(juror.id, detector, &asked, &self.options)?,
+            };
             assert_eq!(computed.len(), asked.len(), "a score for each graph, or they would be mixed up");
             let mut computed = computed.into_iter();
             for (candidate, scores) in candidates.iter().zip(&mut scores) {
@@ -119,16 +127,23 @@ impl Compute for Question {
                 scores.extend(score.map(|score| (juror.id, score)));
             }
         }
-        scores.into_iter().map(|scores| self.judged(scores)).collect()
+        Ok(scores.into_iter().map(|scores| self.judged(scores)).collect())
     }
 }
 
 /// Scores a triangle with a tail: the smallest graph with an edge on a cycle and a bridge.
-pub(super) fn probe(detector: &Detector) {
+///
+/// # Errors
+/// When the device fails.
+pub(super) fn probe(id: DetectorId, detector: &Detector, card: Option<&Card>) -> Result<(), DeviceError> {
     let edges = [(0, 1), (1, 2), (2, 0), (2, 3)];
     if let Ok((graph, _)) = Graph::new(4, &edges, None, &Limits::default()) {
         let options =
             ScoreOptions { tail: Tail::default(), samples: Some(1), orderings: Some(1), seed: 0, explain: false };
-        std::hint::black_box(detector.score(&graph, &options));
+        std::hint::black_box(match card {
+            None => vec![detector.score(&graph, &options)],
+            Some(card) => card.score(id, detector, &[&graph], &options)?,
+        });
     }
+    Ok(())
 }

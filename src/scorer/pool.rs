@@ -8,6 +8,7 @@ use super::batch::{Batch, Budget};
 use super::compute::Compute;
 use super::queue::Queue;
 use super::request::Request;
+use super::watch::Watch;
 
 /// Work that is no request: it goes before all that waits. It doesn't panic: the thread would be lost.
 type Errand = Box<dyn FnOnce() + Send>;
@@ -30,17 +31,17 @@ impl<C: Compute> std::fmt::Debug for Pool<C> {
 impl<C: Compute> Pool<C> {
     /// # Errors
     /// When a thread can't be started.
-    pub(super) fn start(threads: usize, budget: Budget) -> std::io::Result<Self> {
+    pub(super) fn start(threads: usize, budget: Budget, watch: &Arc<Watch>) -> std::io::Result<Self> {
         let waiting = Waiting { errands: VecDeque::new(), queue: Queue::new(threads as u64, budget), closed: false };
         let shared = Arc::new(Shared { waiting: Mutex::new(waiting), arrived: Condvar::new() });
         let pool = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
         for index in 0..threads {
-            let shared = Arc::clone(&shared);
+            let (shared, watch) = (Arc::clone(&shared), Arc::clone(watch));
             let thread = thread::Builder::new().name(format!("scorer-{index}")).spawn(move || {
                 while let Some(turn) = shared.take() {
                     match turn {
                         Turn::Errand(errand) => errand(),
-                        Turn::Batch(batch) => batch.run(),
+                        Turn::Batch(batch) => batch.run(&watch),
                     }
                 }
             })?;
