@@ -56,7 +56,7 @@ pub(crate) fn affine(x: &Tensor, weight: &Tensor, bias: &Tensor, rectified: bool
 /// What is negative set to zero, with no gradient at zero, as the fused operations have it: candle's own has one there, and a
 /// row whose inputs are all zero stands just there.
 pub(super) fn rectify(x: &Tensor) -> Result<Tensor> {
-    x * x.gt(0.0)?.to_dtype(x.dtype())?
+    if x.track_op() { x * x.gt(0.0)?.to_dtype(x.dtype())? } else { x.relu() }
 }
 
 /// `[N, H]` of one row `[H]`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::compute::Compute;
 use crate::detector::Detector;
 use crate::model::Cost;
-use crate::model::device::{ComputeDevice, DeviceError};
+use crate::model::device::DeviceError;
 
 type Call = Box<dyn Fn(&[usize]) -> Result<Vec<usize>, DeviceError> + Send + Sync>;
 
@@ -41,7 +41,7 @@ impl Made {
 
 /// What a device says that is broken.
 pub(super) fn broken_device() -> DeviceError {
-    DeviceError::WrongNumbers(ComputeDevice::cpu())
+    DeviceError::WrongNumbers("cuda:0".to_owned())
 }
 
 /// What units of this and larger numbers cost: what they are; others cost 1.

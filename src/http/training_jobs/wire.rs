@@ -28,8 +28,7 @@ pub(super) struct NewTrainingJob {
     /// The same seed trains the same weights.
     #[serde(default)]
     seed: u64,
-    /// Where to train; where the service itself computes, if left out. `auto` takes CUDA where the service has it, else the
-    /// CPU.
+    /// Where to train; the service's own setting, if left out. `auto` takes CUDA where the service has it, else the CPU.
     device: Option<DeviceChoice>,
 }
 
