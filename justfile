@@ -58,3 +58,15 @@ bench:
 # Builds the image `graphkin`.
 docker:
     docker compose --file docker/compose.yaml build
+
+# Builds the image `graphkin:cuda`.
+docker-cuda:
+    docker build --file docker/Dockerfile.cuda --tag graphkin:cuda .
+
+# Builds for CUDA with its real compiler, and shows what happens without a device: .ci/cuda-build.
+cuda-build *arguments:
+    .ci/cuda-build {{arguments}}
+
+# The tests that need a GPU.
+test-gpu:
+    cargo test --features cuda --lib -- --include-ignored on_a_gpu

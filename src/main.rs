@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use graphkin::app::{backup, health, keys, samples, serve, train};
 use graphkin::cli::{Cli, Command, SamplesCommand};
 use graphkin::config::{self, LayerError};
+use tokio::runtime::Runtime;
 
 /// glibc's allocator returns large tensors to the system after each use and fetches them again: three to four times
 /// slower in a backward pass.
@@ -24,7 +25,14 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = Runtime::new()?;
+    let code = run_on(&runtime, command);
+    // A training thread, a device that no longer answers or a blocking read of standard input must not hold the process.
+    runtime.shutdown_background();
+    code
+}
+
+fn run_on(runtime: &Runtime, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(settings) => runtime.block_on(serve(&settings))?,
         Command::Keys(command) => runtime.block_on(keys::run(command))?,
@@ -35,8 +43,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Train(arguments) => runtime.block_on(train(arguments))?,
         Command::Samples(SamplesCommand::Make { out }) => runtime.block_on(samples::make(&out))?,
     }
-    // A training thread or a blocking read of standard input must not hold the process.
-    runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 

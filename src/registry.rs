@@ -39,9 +39,15 @@ impl Registry {
         self.loaded.invalidate(&id).await;
     }
 
+    /// Detectors held at most.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.loaded.policy().max_capacity().unwrap_or(u64::MAX)
+    }
+
     /// Some detector that is in memory now, if any is.
     #[must_use]
-    pub fn any(&self) -> Option<Arc<LoadedDetector>> {
-        self.loaded.iter().next().map(|(_, detector)| detector)
+    pub fn any(&self) -> Option<(DetectorId, Arc<LoadedDetector>)> {
+        self.loaded.iter().next().map(|(id, detector)| (*id, detector))
     }
 }

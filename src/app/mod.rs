@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 use self::data_dir::DataDir;
 use crate::config::{Config, Settings};
 use crate::http::{self, AppState};
+use crate::model::device::{ComputeDevice, DeviceChoice, Opened};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::scorer::Scorer;
@@ -59,9 +60,10 @@ impl App {
     /// Opens the data directory, brings it in order, and serves. When this returns, requests are answered.
     ///
     /// # Errors
-    /// When another process serves the directory, when something can't be opened or bound, or when the address needs an
+    /// When the device isn't there, when another process serves the directory, when something can't be opened or bound, or when the address needs an
     /// admin key that is not there.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let device = open_device(config.device)?;
         let data_dir = DataDir::take(&config.place.data_dir)?;
         // Its clock is calibrated first, which takes milliseconds: the database is opened meanwhile.
         let metrics = tokio::task::spawn_blocking(telemetry::metrics);
@@ -80,7 +82,7 @@ impl App {
         let metrics = metrics.await??;
         let registry = Registry::new(artifacts.clone(), config.registry_capacity);
         let scorer =
-            Scorer::start(&config.scorer, registry.clone()).context("the compute threads cannot be started")?;
+            Scorer::start(&config.scorer, registry.clone(), device).context("the compute threads cannot be started")?;
         let listener =
             TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
@@ -123,23 +125,28 @@ impl App {
         self.address
     }
 
-    /// Serves until `signal` comes, then stops.
+    /// Serves until `signal` comes, then stops. A device that fails for good stops it, too: in a new process it may work.
     ///
     /// # Errors
-    /// When the server ended by itself.
+    /// When the server ended by itself, or the device failed.
     pub async fn run(mut self, signal: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let ended = tokio::select! {
-            () = signal => None,
-            ended = &mut self.server => Some(ended),
-        };
-        if let Some(ended) = ended {
-            error!("the server ended by itself");
-            self.closing.cancel();
-            self.end_work().await;
-            return ended?.context("the server failed");
+        let scorer = self.scorer.clone();
+        tokio::select! {
+            () = signal => {
+                self.stop().await;
+                Ok(())
+            }
+            () = scorer.lost() => {
+                self.stop().await;
+                bail!("the device that scores has failed for good")
+            }
+            ended = &mut self.server => {
+                error!("the server ended by itself");
+                self.closing.cancel();
+                self.end_work().await;
+                ended?.context("the server failed")
+            }
         }
-        self.stop().await;
-        Ok(())
     }
 
     /// Stops in order: unready → keep serving for the grace period → stop accepting and end open streams → drain with a
@@ -206,6 +213,16 @@ pub fn print(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
+}
+
+/// Opens the device that scores, and says which it is.
+fn open_device(choice: DeviceChoice) -> anyhow::Result<ComputeDevice> {
+    let Opened { device, passed_over } = choice.open().with_context(|| format!("--device {choice} cannot be used"))?;
+    match passed_over {
+        Some(why) => info!(%device, why = %why, "scoring on the device that `auto` came to"),
+        None => info!(%device, "scoring"),
+    }
+    Ok(device)
 }
 
 /// Off loopback nobody gets in without a key, so there must be one that can make others.

@@ -17,9 +17,10 @@ use crate::artifact::Artifacts;
 use crate::detector::{Detector, Manifest};
 use crate::graph::synthetic::{self, SyntheticSpec, SyntheticType};
 use crate::id::DetectorId;
+use crate::model::device::{ComputeDevice, DeviceChoice};
 use crate::model::{Hyperparameters, Kind};
 use crate::store::{self, FamilyRow, NewDetector, NewFamily, NewGraph, Store, StoreError};
-use crate::train::{self, Checkpoint, DeviceChoice, Observer, Progress, TrainError, TrainingSpec};
+use crate::train::{self, Checkpoint, Observer, Progress, TrainError, TrainingSpec};
 use crate::worker::{by_split, with_training_stack};
 
 static MODELS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/models");
@@ -127,7 +128,7 @@ pub async fn make(out: &Path) -> anyhow::Result<()> {
     let artifacts = Artifacts::local(scratch.path())?;
     for kind in Kind::ALL {
         let spec = sample_spec(kind)?;
-        let detector = with_training_stack(|| train::fit(&spec, &data, None, &mut Silent))?
+        let detector = with_training_stack(|| train::fit(&spec, &ComputeDevice::cpu(), &data, None, &mut Silent))?
             .map_err(|_| anyhow!("training {kind} panicked"))?
             .with_context(|| format!("training {kind}"))?;
         let id = DetectorId::new(Uuid::now_v7());

@@ -53,6 +53,32 @@ async fn it_serves_then_is_unready_then_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_fails_for_good_makes_it_unready_and_ends_it_with_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let app = App::start(config(directory.path(), "127.0.0.1:0")).await.unwrap();
+    let (address, scorer) = (app.address(), app.scorer.clone());
+    let running = tokio::spawn(app.run(std::future::pending()));
+    assert_eq!(is_ready(address).await, Some(true));
+    scorer.lose_device();
+    assert_eq!(is_ready(address).await, Some(false), "it still answers in the grace period");
+    let ended = tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
+    assert!(ended.unwrap_err().to_string().contains("has failed for good"));
+    assert_eq!(is_ready(address).await, None);
+}
+
+#[cfg(not(feature = "cuda"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_not_there_is_an_error_at_start_but_for_auto() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(directory.path(), "127.0.0.1:0");
+    config.device = DeviceChoice::Cuda(1);
+    let refused = format!("{:#}", App::start(config.clone()).await.unwrap_err());
+    assert!(refused.contains("--device cuda:1 cannot be used") && refused.contains("without CUDA"), "{refused}");
+    config.device = DeviceChoice::Auto;
+    App::start(config).await.unwrap().stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn off_loopback_it_needs_an_admin_key() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path(), "0.0.0.0:0");

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::model::device::DeviceChoice;
 use crate::{http, scorer, store, worker};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -31,6 +32,8 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// Whether an empty data directory gets the sample family.
     pub load_samples: bool,
+    /// Where graphs are scored.
+    pub device: DeviceChoice,
     pub store: store::Config,
     pub http: http::Config,
     pub scorer: scorer::Config,
@@ -64,6 +67,7 @@ impl Config {
             request_timeout: settings.request_timeout,
             rate_limit: settings.rate_limit,
             open: settings.listen.ip().is_loopback(),
+            device: settings.device,
         };
         let scorer = scorer::Config {
             threads: settings.threads,
@@ -94,6 +98,7 @@ impl Config {
             grace_period: settings.grace_period,
             drain_deadline: settings.drain_deadline,
             load_samples: settings.load_samples,
+            device: settings.device,
             store: place.store(settings.readers),
             http,
             scorer,

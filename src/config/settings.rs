@@ -9,6 +9,7 @@ use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::artifact::{ArtifactError, Artifacts};
+use crate::model::device::DeviceChoice;
 use crate::store;
 
 /// Where the service keeps what it knows: what every command asks for.
@@ -109,7 +110,14 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set, help_heading = "Serving")]
     pub load_samples: bool,
 
-    /// Threads that score; 0 is one per core
+    /// Where graphs are scored, and models trained whose jobs name no device: auto, cpu, cuda or cuda:N
+    ///
+    /// auto takes the first CUDA device that this binary can use, else the CPU, and the log says which. Of the others, what
+    /// is not there is an error at start.
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto, help_heading = "Scoring")]
+    pub device: DeviceChoice,
+
+    /// Threads that score; 0 is one per core. A CUDA device is fed by one, whatever this says
     #[arg(long, value_name = "COUNT", default_value = "0", value_parser = whole::<usize>(0, 1_024), help_heading = "Scoring")]
     pub threads: usize,
 

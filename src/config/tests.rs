@@ -37,6 +37,16 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
 }
 
 #[test]
+fn a_device_is_named_as_in_a_request() {
+    let of = |file: &str, flags: &[&str]| settings(file, &[], flags).map(|settings| settings.device.to_string());
+    assert_eq!(of("", &[]).unwrap(), "auto");
+    assert_eq!(of("device = 'cuda:1'", &[]).unwrap(), "cuda:1");
+    assert_eq!(of("device = 'cuda:1'", &["--device", "cpu"]).unwrap(), "cpu");
+    let refused = of("", &["--device", "tpu"]).unwrap_err().to_string();
+    assert!(refused.contains("--device") && refused.contains("`cuda:N`"), "{refused}");
+}
+
+#[test]
 fn every_kind_of_value_can_stand_in_a_file() {
     let file = "listen = '127.0.0.1:0'\nload_samples = false\nlog_format = 'json'\ndata_dir = '/tmp/x y'\nthreads = 3";
     let settings = settings(file, &[], &[]).unwrap();

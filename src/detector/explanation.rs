@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::graph::Graph;
-use crate::model::Surprises;
-use crate::model::masked::MaskedModel;
+use crate::model::{Grounds, Surprises};
 
 /// Edges and nodes that an explanation names, and edges that the masked kinds look at, at most.
 pub const EXPLAINED_EDGES: usize = 2_000;
@@ -40,16 +39,32 @@ pub enum Unlikely {
     Nll(f64),
 }
 
-/// The completion of each edge, averaged over the members; nothing is sampled.
-pub(super) fn of_completions(models: &[&MaskedModel], graph: &Graph) -> Explanation {
-    let edges: Vec<(u32, u32)> = graph.edges().take(EXPLAINED_EDGES).collect();
-    let mut totals = vec![0.0; edges.len()];
-    for model in models {
-        for (total, completion) in totals.iter_mut().zip(model.edge_completions(graph, &edges)) {
-            *total += completion / models.len() as f64;
+/// The edges of a graph that a masked kind is asked about.
+pub(super) fn edges_to_explain(graph: &Graph) -> Vec<(u32, u32)> {
+    graph.edges().take(EXPLAINED_EDGES).collect()
+}
+
+/// What members of one kind say, averaged over them.
+pub(super) fn of_grounds(members: &[Grounds], edges: &[(u32, u32)], graph: &Graph) -> Explanation {
+    let (mut completions, mut surprises) = (Vec::new(), Vec::new());
+    for member in members {
+        match member {
+            Grounds::Completions(of_edges) => completions.push(of_edges.as_slice()),
+            Grounds::Surprises(surprised) => surprises.push(surprised),
         }
     }
-    let mut edges: Vec<((u32, u32), f64)> = edges.into_iter().zip(totals).collect();
+    if surprises.is_empty() { of_completions(&completions, edges, graph) } else { of_surprises(&surprises, graph) }
+}
+
+/// The completion of each edge, averaged over the members; nothing is sampled.
+fn of_completions(members: &[&[f64]], edges: &[(u32, u32)], graph: &Graph) -> Explanation {
+    let mut totals = vec![0.0; edges.len()];
+    for completions in members {
+        for (total, completion) in totals.iter_mut().zip(*completions) {
+            *total += completion / members.len() as f64;
+        }
+    }
+    let mut edges: Vec<((u32, u32), f64)> = edges.iter().copied().zip(totals).collect();
     edges.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
     Explanation {
         edges: edges.into_iter().map(|(edge, p)| ExplainedEdge { edge, how: Unlikely::Completion(p) }).collect(),
@@ -60,7 +75,7 @@ pub(super) fn of_completions(models: &[&MaskedModel], graph: &Graph) -> Explanat
 }
 
 /// Where the negative log-likelihood lies, averaged over the members.
-pub(super) fn of_surprises(members: &[Surprises], graph: &Graph) -> Explanation {
+fn of_surprises(members: &[&Surprises], graph: &Graph) -> Explanation {
     let nodes = members.iter().flat_map(|surprises| (0..).zip(surprises.nodes().iter().copied()));
     let edges = |costs: HashMap<(u32, u32), f64>, most: usize| -> Vec<ExplainedEdge> {
         let costs = costliest(costs, most).into_iter();
@@ -80,7 +95,7 @@ pub(super) fn of_surprises(members: &[Surprises], graph: &Graph) -> Explanation 
     }
 }
 
-fn average<K: Eq + Hash>(costs: impl Iterator<Item = (K, f64)>, members: &[Surprises]) -> HashMap<K, f64> {
+fn average<K: Eq + Hash>(costs: impl Iterator<Item = (K, f64)>, members: &[&Surprises]) -> HashMap<K, f64> {
     let mut averages = HashMap::new();
     for (key, cost) in costs {
         *averages.entry(key).or_default() += cost / members.len() as f64;

@@ -5,6 +5,7 @@ mod encoding;
 mod evidence;
 mod explanation;
 mod member;
+mod placed;
 mod verdict;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ pub(crate) use encoding::{metadata, serialise};
 pub use evidence::{Completion, Findings, Nll};
 pub use explanation::{EXPLAINED_EDGES, ExplainedEdge, Explanation, Unlikely};
 pub use member::{FoldScore, Member};
+pub use placed::PlacedDetector;
 pub use verdict::{Verdict, verdict};
 
 use crate::graph::Graph;
@@ -192,9 +194,19 @@ impl Detector {
             return graphs.iter().map(|graph| self.score(graph, options)).collect();
         }
         let draws = self.draws(options);
+        let observe = |member: &Member| member.model().observe_batch(graphs, draws, options.seed);
+        self.judge_batch(graphs, self.members.iter().map(observe), options)
+    }
+
+    /// Judges graphs by what each member observed of them all.
+    fn judge_batch(
+        &self,
+        graphs: &[&Graph],
+        members: impl Iterator<Item = Vec<Observation>>,
+        options: &ScoreOptions,
+    ) -> Vec<Score> {
         let mut observed: Vec<Vec<Observation>> = graphs.iter().map(|_| Vec::new()).collect();
-        for member in &self.members {
-            let of_member = member.model().observe_batch(graphs, draws, options.seed);
+        for of_member in members {
             observed.iter_mut().zip(of_member).for_each(|(of_graph, observation)| of_graph.push(observation));
         }
         graphs.iter().zip(&observed).map(|(graph, observed)| self.judge(graph, observed, None, options)).collect()
@@ -273,26 +285,10 @@ impl Detector {
     }
 
     fn observe_and_explain(&self, graph: &Graph, draws: usize, seed: u64) -> (Vec<Observation>, Explanation) {
-        let (mut observations, mut masked, mut surprises) = (Vec::new(), Vec::new(), Vec::new());
-        for member in &self.members {
-            match member.model() {
-                Model::Masked(model) => {
-                    observations.push(member.model().observe(graph, draws, seed));
-                    masked.push(model);
-                }
-                Model::Autoregressive(model) => {
-                    let (observation, surprised) = model.observe_and_explain(graph, draws, seed);
-                    observations.push(observation);
-                    surprises.push(surprised);
-                }
-            }
-        }
-        let explanation = if surprises.is_empty() {
-            explanation::of_completions(&masked, graph)
-        } else {
-            explanation::of_surprises(&surprises, graph)
-        };
-        (observations, explanation)
+        let edges = explanation::edges_to_explain(graph);
+        let told = self.members.iter().map(|member| member.model().observe_and_explain(graph, &edges, draws, seed));
+        let (observations, grounds): (Vec<_>, Vec<_>) = told.unzip();
+        (observations, explanation::of_grounds(&grounds, &edges, graph))
     }
 
     fn warnings(&self, graph: &Graph, findings: &Findings, options: &ScoreOptions) -> Vec<String> {

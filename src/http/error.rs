@@ -287,7 +287,7 @@ impl From<ScoreError> for Problem {
     fn from(error: ScoreError) -> Self {
         match error {
             ScoreError::Unavailable(..) | ScoreError::Failed => Self::internal(&error),
-            ScoreError::Stopping => Self::unavailable(error.to_string()),
+            ScoreError::DeviceLost | ScoreError::Stopping => Self::unavailable(error.to_string()),
         }
     }
 }
@@ -339,6 +339,7 @@ mod tests {
             (PermitError::Stopping.into(), 503),
             (ScoreError::Unavailable(id, missing).into(), 500),
             (ScoreError::Failed.into(), 500),
+            (ScoreError::DeviceLost.into(), 503),
             (ScoreError::Stopping.into(), 503),
         ];
         for (problem, status) in cases {

@@ -40,6 +40,8 @@ struct Checks {
     store: bool,
     /// A compute thread did real work recently, or does now.
     scorer: bool,
+    /// The device that scores has not failed for good. When it has, the service ends, to be started anew.
+    device: bool,
     /// The service is not stopping.
     running: bool,
 }
@@ -65,10 +67,12 @@ async fn get_readiness(State(state): State<AppState>) -> Response {
     let store = async { matches!(timeout(PROBE_DEADLINE, state.store.ping()).await, Ok(Ok(()))) };
     let scorer = async { timeout(PROBE_DEADLINE, state.scorer.probe()).await.unwrap_or(false) };
     let (store, scorer) = tokio::join!(store, scorer);
+    // Asked last: the probe may have found out.
+    let device = !state.scorer.is_lost();
     let running = !state.stopping.is_cancelled();
-    let ready = store && scorer && running;
+    let ready = store && scorer && device && running;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, checks: Checks { store, scorer, running } })).into_response()
+    (status, Json(Readiness { ready, checks: Checks { store, scorer, device, running } })).into_response()
 }
 
 /// Metrics for Prometheus

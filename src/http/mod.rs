@@ -43,6 +43,7 @@ use utoipa_axum::router::OpenApiRouter;
 use self::error::Problem;
 use crate::graph::Limits;
 use crate::graph::format::tu::ArchiveLimits;
+use crate::model::device::DeviceChoice;
 use crate::recorder::Recorder;
 use crate::scorer::Scorer;
 use crate::store::Store;
@@ -67,6 +68,8 @@ pub struct Config {
     pub rate_limit: u32,
     /// Whether requests without a key are let through: a loopback address and no key made yet.
     pub open: bool,
+    /// Where jobs that name no device are trained.
+    pub device: DeviceChoice,
 }
 
 /// What every handler may reach.

@@ -9,7 +9,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::detector::Tail;
 use crate::graph::split::Split;
 use crate::model::Kind;
-use crate::train::DeviceChoice;
+use crate::model::device::DeviceChoice;
 
 /// A schema of a closed set of words, spelt as the type serialises.
 macro_rules! word_schema {
@@ -32,7 +32,23 @@ macro_rules! word_schema {
 word_schema!(Kind, "Kind", "A kind of detector.", Kind::ALL.map(Kind::as_str));
 word_schema!(Split, "Split", "A part of a family's graphs.", Split::ALL.map(Split::as_str));
 word_schema!(Tail, "Tail", "Which deviations count as anomalous.", ["two-sided", "upper"]);
-word_schema!(DeviceChoice, "Device", "Where a training's tensors live.", ["auto", "cpu", "cuda"]);
+
+impl PartialSchema for DeviceChoice {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^(auto|cpu|cuda(:[0-9]{1,3})?)$"));
+        text.description(Some(
+            "Where to compute: `auto`, `cpu`, `cuda`, or `cuda:N` for another device than the first.",
+        ))
+        .examples(["auto", "cpu", "cuda", "cuda:1"])
+        .into()
+    }
+}
+
+impl ToSchema for DeviceChoice {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Device")
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -54,6 +70,5 @@ mod tests {
         documented::<Kind>();
         documented::<Split>();
         documented::<Tail>();
-        documented::<DeviceChoice>();
     }
 }

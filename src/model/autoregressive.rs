@@ -1,6 +1,7 @@
 //! The autoregressive kinds, GraphRNN and GRAN: a graph's likelihood over random breadth-first orderings.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 
 use candle_core::Tensor;
 
@@ -56,6 +57,10 @@ pub(super) fn statistic_names() -> Vec<String> {
 }
 
 impl AutoregressiveModel {
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
     pub(super) fn new(network: Network, vocabulary: Vocabulary) -> Self {
         Self { network, vocabulary }
     }
@@ -107,7 +112,7 @@ impl AutoregressiveModel {
         nodes.zip(found).map(|(nodes, orderings)| Likelihood { nodes, orderings }).collect()
     }
 
-    /// Each graph's orderings, with as many sequences at once as may be held. `terms` is for one graph.
+    /// Each graph's orderings. `terms` is for one graph.
     fn batch<T: Terms>(
         &self,
         graphs: &[&Graph],
@@ -115,29 +120,8 @@ impl AutoregressiveModel {
         seed: u64,
         terms: &mut T,
     ) -> Vec<Vec<OrderingLikelihood>> {
-        let count = orderings.max(1);
-        let mut found: Vec<Vec<OrderingLikelihood>> = graphs.iter().map(|_| Vec::with_capacity(count)).collect();
-        let (mut held, mut owners, mut size) = (Vec::new(), Vec::new(), 0);
-        let mut compute = |held: &mut Vec<Sequence>, owners: &mut Vec<usize>| {
-            let likelihoods = self.network.likelihoods(held, terms);
-            held.clear();
-            for (owner, likelihood) in owners.drain(..).zip(likelihoods) {
-                found[owner].push(likelihood);
-            }
-        };
-        for (owner, graph) in graphs.iter().enumerate() {
-            let weight = graph.node_count() + graph.edge_count();
-            for index in 0..count as u64 {
-                if size + weight > HELD_AT_ONCE && !held.is_empty() {
-                    compute(&mut held, &mut owners);
-                    size = 0;
-                }
-                held.push(Sequence::new(graph, random_bfs_order(graph, &mut stream(seed, "orderings", index))));
-                owners.push(owner);
-                size += weight;
-            }
-        }
-        compute(&mut held, &mut owners);
+        let compute = |sequences: &[Sequence]| Ok::<_, Infallible>(self.network.likelihoods(sequences, terms));
+        let Ok(found) = in_orderings(graphs, orderings, seed, compute);
         found
     }
 
@@ -161,9 +145,47 @@ impl AutoregressiveModel {
     }
 }
 
+/// What `compute` says of each graph's orderings, ordering k from stream k of `seed` alone, with as many sequences at once
+/// as may be held.
+///
+/// # Errors
+/// Those of `compute`.
+pub(super) fn in_orderings<E>(
+    graphs: &[&Graph],
+    orderings: usize,
+    seed: u64,
+    mut compute: impl FnMut(&[Sequence]) -> Result<Vec<OrderingLikelihood>, E>,
+) -> Result<Vec<Vec<OrderingLikelihood>>, E> {
+    let count = orderings.max(1);
+    let mut found: Vec<Vec<OrderingLikelihood>> = graphs.iter().map(|_| Vec::with_capacity(count)).collect();
+    let (mut held, mut owners, mut size) = (Vec::new(), Vec::new(), 0);
+    let mut compute = |held: &mut Vec<Sequence>, owners: &mut Vec<usize>| {
+        let likelihoods = compute(held)?;
+        held.clear();
+        for (owner, likelihood) in owners.drain(..).zip(likelihoods) {
+            found[owner].push(likelihood);
+        }
+        Ok(())
+    };
+    for (owner, graph) in graphs.iter().enumerate() {
+        let weight = graph.node_count() + graph.edge_count();
+        for index in 0..count as u64 {
+            if size + weight > HELD_AT_ONCE && !held.is_empty() {
+                compute(&mut held, &mut owners)?;
+                size = 0;
+            }
+            held.push(Sequence::new(graph, random_bfs_order(graph, &mut stream(seed, "orderings", index))));
+            owners.push(owner);
+            size += weight;
+        }
+    }
+    compute(&mut held, &mut owners)?;
+    Ok(found)
+}
+
 /// The statistics that a graph is judged by (Morningstar et al. 2020, density of states estimation: several statistics of a model tell more than its
 /// likelihood): each in nats or a logarithm, so that a unit of each is a comparable deviation.
-fn observation(likelihood: Likelihood) -> Observation {
+pub(super) fn observation(likelihood: Likelihood) -> Observation {
     let slots = likelihood.mean(|ordering| ordering.slots as f64).max(1.0);
     let of_slots = likelihood.mean(|ordering| ordering.rows + ordering.out_of_reach);
     let statistics = vec![
@@ -196,7 +218,7 @@ pub struct Surprises {
 }
 
 impl Surprises {
-    fn new(graph: &Graph, orderings: usize) -> Self {
+    pub(super) fn new(graph: &Graph, orderings: usize) -> Self {
         Self {
             share: 1.0 / orderings.max(1) as f64,
             nodes: vec![0.0; graph.node_count()],

@@ -1,6 +1,7 @@
 //! The kinds of model, their hyper-parameters, and the one interface that all kinds meet.
 
 mod autoregressive;
+pub mod device;
 pub mod figures;
 #[cfg(test)]
 pub(crate) mod golden;
@@ -9,6 +10,7 @@ pub mod graph_rnn;
 mod hyperparameters;
 pub mod likelihood;
 pub mod masked;
+mod placed;
 pub mod sequence;
 pub mod spread;
 #[cfg(test)]
@@ -30,6 +32,7 @@ use gran::GranModel;
 use graph_rnn::GraphRnnModel;
 use likelihood::Likelihood;
 use masked::MaskedModel;
+pub use placed::PlacedModel;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -134,6 +137,14 @@ pub enum Evidence {
     Likelihood(Likelihood),
 }
 
+/// What an explanation is made from.
+#[derive(Debug, Clone)]
+pub enum Grounds {
+    /// The completion score of each edge asked about, in (0, 1).
+    Completions(Vec<f64>),
+    Surprises(Surprises),
+}
+
 impl Model {
     /// # Errors
     /// When a parameter is missing, unknown, or of another shape than the hyper-parameters say, or when these are of
@@ -194,6 +205,26 @@ impl Model {
         match self {
             Self::Masked(model) => masked::statistics::observe(model, graph, draws, seed),
             Self::Autoregressive(model) => model.observe(graph, draws, seed),
+        }
+    }
+
+    /// [`Model::observe`], and what an explanation is made from: of a masked kind, of these edges alone.
+    #[must_use]
+    pub fn observe_and_explain(
+        &self,
+        graph: &Graph,
+        edges: &[(u32, u32)],
+        draws: usize,
+        seed: u64,
+    ) -> (Observation, Grounds) {
+        match self {
+            Self::Masked(model) => {
+                (self.observe(graph, draws, seed), Grounds::Completions(model.edge_completions(graph, edges)))
+            }
+            Self::Autoregressive(model) => {
+                let (observation, surprises) = model.observe_and_explain(graph, draws, seed);
+                (observation, Grounds::Surprises(surprises))
+            }
         }
     }
 

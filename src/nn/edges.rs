@@ -5,7 +5,10 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use candle_nn::ops::sigmoid;
 
+use super::dispatch::is_fused;
+use super::layer::rectify;
 use super::real::{Real, contiguous, with_numbers};
+use super::rows::{add_up, pick};
 use super::simd::vectorised;
 
 /// For each of E edges the row of its source and of its destination.
@@ -25,11 +28,6 @@ impl EdgeList {
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
-
-    fn tensors(&self, like: &Tensor) -> Result<(Tensor, Tensor)> {
-        let tensor = |rows: &[u32]| Tensor::from_slice(rows, rows.len(), like.device());
-        Ok((tensor(&self.sources)?, tensor(&self.destinations)?))
-    }
 }
 
 /// `y_e = x_source(e) + z_destination(e)`, and what is negative set to zero where `rectified`: `x, z [N, H]` to `[E, H]`.
@@ -40,12 +38,11 @@ pub fn gather_pairs(x: &Tensor, z: &Tensor, edges: &Arc<EdgeList>, rectified: bo
     if x.dims2()? != z.dims2()? {
         bail!("gather-pairs: {:?} and {:?}", x.dims(), z.dims());
     }
-    if x.device().is_cpu() {
+    if is_fused(x) {
         return x.contiguous()?.apply_op2(&z.contiguous()?, GatherPairs { edges: Arc::clone(edges), rectified });
     }
-    let (sources, destinations) = edges.tensors(x)?;
-    let pairs = (x.index_select(&sources, 0)? + z.index_select(&destinations, 0)?)?;
-    if rectified { pairs.relu() } else { Ok(pairs) }
+    let pairs = (pick(x, &edges.sources)? + pick(z, &edges.destinations)?)?;
+    if rectified { rectify(&pairs) } else { Ok(pairs) }
 }
 
 /// `y_i = Σ_{e: rows_e = i} x_e ⊙ σ(a_e)`: `x, a [E, H]` to `[count, H]`.
@@ -56,7 +53,7 @@ pub fn gated_sum_into(x: &Tensor, a: &Tensor, rows: &Arc<Vec<u32>>, count: usize
     if x.dims2()? != a.dims2()? || x.dims2()?.0 != rows.len() {
         bail!("gated-sum-into: {:?} and {:?} for {} names", x.dims(), a.dims(), rows.len());
     }
-    if x.device().is_cpu() {
+    if is_fused(x) {
         return x.contiguous()?.apply_op2(&a.contiguous()?, GatedSumInto { rows: Arc::clone(rows), count });
     }
     sum_into(&(x * sigmoid(a)?)?, rows, count)
@@ -67,15 +64,14 @@ pub fn gated_sum_into(x: &Tensor, a: &Tensor, rows: &Arc<Vec<u32>>, count: usize
 /// # Errors
 /// When there are not as many rows as names of them.
 pub fn sum_into(x: &Tensor, rows: &Arc<Vec<u32>>, count: usize) -> Result<Tensor> {
-    let (edges, width) = x.dims2()?;
+    let (edges, _) = x.dims2()?;
     if edges != rows.len() {
         bail!("sum-into: {edges} rows for {} names", rows.len());
     }
-    if x.device().is_cpu() {
+    if is_fused(x) {
         return x.contiguous()?.apply_op1(SumInto { rows: Arc::clone(rows), count });
     }
-    let index = Tensor::from_slice(rows, rows.len(), x.device())?;
-    Tensor::zeros((count, width), x.dtype(), x.device())?.index_add(&index, x, 0)
+    add_up(x, rows, count)
 }
 
 struct GatherPairs {
@@ -283,7 +279,8 @@ mod tests {
 
     use candle_core::{Device, Tensor, Var};
 
-    use super::{EdgeList, gated_sum_into, gather_pairs, sigmoid, sum_into};
+    use super::{EdgeList, gated_sum_into, gather_pairs, sum_into};
+    use crate::nn::dispatch::composed;
 
     fn edges() -> Arc<EdgeList> {
         Arc::new(EdgeList { sources: vec![0, 2, 2, 1], destinations: vec![1, 0, 1, 1] })
@@ -309,18 +306,14 @@ mod tests {
     #[test]
     fn values_and_gradients_are_those_of_candles_own_operations() {
         let (x, z) = (variable(&[1.0, 2.0, 3.0, -4.0, 5.0, 6.0]), variable(&[0.1, -0.2, -3.3, -0.4, 0.5, -6.6]));
-        let (sources, destinations) = edges().tensors(&x).unwrap();
         let rows = Arc::new(edges().destinations.clone());
-        let zeros = Tensor::zeros((3, 2), candle_core::DType::F64, &Device::Cpu).unwrap();
+        let sums = |rectified| {
+            let pairs = gather_pairs(&x, &z, &edges(), rectified).unwrap();
+            assert_eq!(numbers(&pairs).iter().any(|&pair| pair < 0.0), !rectified);
+            sum_into(&pairs, &rows, 3).unwrap()
+        };
         for rectified in [false, true] {
-            let own = gather_pairs(&x, &z, &edges(), rectified).unwrap();
-            let pairs = (x.index_select(&sources, 0).unwrap() + z.index_select(&destinations, 0).unwrap()).unwrap();
-            assert!(numbers(&pairs).iter().any(|&pair| pair < 0.0));
-            let pairs = if rectified { pairs.relu().unwrap() } else { pairs };
-            assert_eq!(numbers(&own), numbers(&pairs));
-            let own = sum_into(&own, &rows, 3).unwrap();
-            let composed = zeros.index_add(&destinations, &pairs, 0).unwrap();
-            assert_same(&own, &composed, [&x, &z]);
+            assert_same(&sums(rectified), &composed(|| sums(rectified)), [&x, &z]);
         }
     }
 
@@ -330,12 +323,8 @@ mod tests {
             variable(&[1.0, 2.0, 3.0, -4.0, 5.0, 6.0, -1.0, 0.5]),
             variable(&[0.1, -0.2, -3.3, 0.4, 2.5, -6.6, 0.0, 1.0]),
         );
-        let rows = vec![2, 0, 2, 1];
-        let own = gated_sum_into(&x, &a, &Arc::new(rows.clone()), 3).unwrap();
-        let zeros = Tensor::zeros((3, 2), candle_core::DType::F64, &Device::Cpu).unwrap();
-        let gated = (x.as_tensor() * sigmoid(&a).unwrap()).unwrap();
-        let composed = zeros.index_add(&Tensor::new(rows, &Device::Cpu).unwrap(), &gated, 0).unwrap();
-        assert_same(&own, &composed, [&x, &a]);
+        let sums = || gated_sum_into(&x, &a, &Arc::new(vec![2, 0, 2, 1]), 3).unwrap();
+        assert_same(&sums(), &composed(sums), [&x, &a]);
     }
 
     fn assert_same(own: &Tensor, composed: &Tensor, variables: [&Var; 2]) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
+use super::dispatch::is_fused;
 use super::edges::sum_into;
 use super::real::{Real, contiguous, with_numbers};
 use super::simd::vectorised;
@@ -37,7 +38,7 @@ pub fn bernoulli_cost_sums(logits: &Tensor, targets: Targets, rows: &Arc<Vec<u32
     if [rows.len(), targets.present.len(), targets.counted.len()] != [entries; 3] {
         bail!("bernoulli-cost-sums: {entries} rows, {} names, {} targets", rows.len(), targets.present.len());
     }
-    if logits.device().is_cpu() {
+    if is_fused(logits) {
         return logits.contiguous()?.apply_op1(CostSums { targets, rows: Arc::clone(rows), count });
     }
     let column = |bits: &[bool]| {
@@ -136,6 +137,7 @@ mod tests {
     use candle_core::{Device, Tensor, Var};
 
     use super::{Targets, bernoulli_cost_sums, binary_cross_entropy, binary_cross_entropy_with_logits};
+    use crate::nn::dispatch::composed;
 
     #[test]
     fn sums_of_costs_and_their_gradients_are_those_of_the_costs() {
@@ -143,13 +145,8 @@ mod tests {
         let logits = Var::new(&[[0.3_f64, -2.0], [40.0, 0.0], [-0.5, 1.5], [2.0, -30.0]], &device).unwrap();
         let targets = Targets { present: vec![true, false, true, false], counted: vec![true, true, false, true] };
         let rows = Arc::new(vec![1_u32, 0, 1, 1]);
-        let own = bernoulli_cost_sums(&logits, targets.clone(), &rows, 2).unwrap();
-        let present = Tensor::new(&[[1.0_f64; 2], [0.0; 2], [1.0; 2], [0.0; 2]], &device).unwrap();
-        let counted = Tensor::new(&[[1.0_f64], [1.0], [0.0], [1.0]], &device).unwrap();
-        let costs = binary_cross_entropy_with_logits(&logits, &present).unwrap().broadcast_mul(&counted).unwrap();
-        let rows = Tensor::new(&[1_u32, 0, 1, 1], &device).unwrap();
-        let composed =
-            Tensor::zeros((2, 2), candle_core::DType::F64, &device).unwrap().index_add(&rows, &costs, 0).unwrap();
+        let sums = || bernoulli_cost_sums(&logits, targets.clone(), &rows, 2).unwrap();
+        let (own, composed) = (sums(), composed(sums));
         let weights = Tensor::new(&[[0.7_f64, -1.3], [2.0, 0.4]], &device).unwrap();
         let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
         let gradient = |sums: &Tensor| {

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 
+use super::dispatch::is_fused;
+use super::rows::add_up_neighbours;
+
 /// The edges of a batch of graphs, in both directions, as compressed sparse rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adjacency {
@@ -32,25 +35,18 @@ impl Adjacency {
 
 /// `y_u = Σ_{v ∈ N(u)} x_v` for `x [N, H]`.
 ///
-/// On the CPU one pass over the rows; since the adjacency is symmetric the gradient is the same operation. Elsewhere
-/// gather and `index_add` (`scatter_add` has a wrong gradient in candle 0.11).
+/// On the CPU one pass over the rows; since the adjacency is symmetric the gradient is the same operation.
 ///
 /// # Errors
 /// When `x` has another number of rows than the adjacency has nodes.
 pub fn neighbour_sum(x: &Tensor, adjacency: &Arc<Adjacency>) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if x.dim(0)? != adjacency.node_count() {
+        bail!("neighbour-sum: {} rows for {} nodes", x.dim(0)?, adjacency.node_count());
+    }
+    if is_fused(x) {
         return x.contiguous()?.apply_op1(NeighbourSum(Arc::clone(adjacency)));
     }
-    let targets: Vec<u32> = adjacency
-        .offsets
-        .windows(2)
-        .enumerate()
-        .flat_map(|(u, pair)| std::iter::repeat_n(u as u32, (pair[1] - pair[0]) as usize))
-        .collect();
-    let arcs = targets.len();
-    let sources = Tensor::from_slice(&adjacency.neighbours, arcs, x.device())?;
-    let targets = Tensor::from_vec(targets, arcs, x.device())?;
-    x.zeros_like()?.index_add(&targets, &x.index_select(&sources, 0)?, 0)
+    add_up_neighbours(x, &adjacency.offsets, &adjacency.neighbours)
 }
 
 struct NeighbourSum(Arc<Adjacency>);
@@ -76,11 +72,8 @@ impl CustomOp1 for NeighbourSum {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (nodes, width) = layout.shape().dims2()?;
+        let (_, width) = layout.shape().dims2()?;
         let Some((start, end)) = layout.contiguous_offsets() else { bail!("neighbour-sum wants contiguous rows") };
-        if nodes != self.0.node_count() {
-            bail!("neighbour-sum: {nodes} rows for {} nodes", self.0.node_count());
-        }
         let sums = match storage {
             CpuStorage::F32(x) => CpuStorage::F32(self.sum(&x[start..end], width)),
             CpuStorage::F64(x) => CpuStorage::F64(self.sum(&x[start..end], width)),
@@ -101,6 +94,7 @@ mod tests {
     use candle_core::{Device, Tensor, Var};
 
     use super::{Adjacency, neighbour_sum};
+    use crate::nn::dispatch::composed;
 
     /// The path 0-1-2 and the lonely node 3.
     fn path() -> Arc<Adjacency> {
@@ -115,17 +109,16 @@ mod tests {
     }
 
     #[test]
-    fn gradient_is_that_of_gather_and_index_add() {
+    fn composed_of_gathers_it_is_the_same_and_has_the_same_gradient() {
         let x = Var::new(&[[1.0_f64, -1.0], [2.0, 0.5], [4.0, 3.0], [8.0, 2.0]], &Device::Cpu).unwrap();
         let weights = Tensor::new(&[[0.3_f64, -2.0], [1.5, 0.7], [-0.4, 1.1], [0.9, 0.2]], &Device::Cpu).unwrap();
-        let fused = (neighbour_sum(x.as_tensor(), &path()).unwrap() * &weights).unwrap().sum_all().unwrap();
-        let sources = Tensor::new(&[1_u32, 0, 2, 1], &Device::Cpu).unwrap();
-        let targets = Tensor::new(&[0_u32, 1, 1, 2], &Device::Cpu).unwrap();
-        let messages = x.index_select(&sources, 0).unwrap();
-        let composed = x.zeros_like().unwrap().index_add(&targets, &messages, 0).unwrap();
-        let composed = (composed * &weights).unwrap().sum_all().unwrap();
-        let gradient = |loss: &Tensor| loss.backward().unwrap().get(&x).unwrap().to_vec2::<f64>().unwrap();
-        assert_eq!(gradient(&fused), gradient(&composed));
+        let sums = || neighbour_sum(x.as_tensor(), &path()).unwrap();
+        let gradient = |sums: Tensor| {
+            let loss = (sums.sqr().unwrap() * &weights).unwrap().sum_all().unwrap();
+            loss.backward().unwrap().get(&x).unwrap().to_vec2::<f64>().unwrap()
+        };
+        assert_eq!(sums().to_vec2::<f64>().unwrap(), composed(sums).to_vec2::<f64>().unwrap());
+        assert_eq!(gradient(sums()), gradient(composed(sums)));
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! What candle lacks, gets wrong or does slowly.
 //!
 //! Seeded initialisation, stable losses, message passing, Adam with a state; layers as single operations with gradients of
-//! their own; and layers without autograd, for whatever vectors the processor has.
+//! their own on the CPU, and composed of candle's elsewhere; and layers without autograd, for whatever vectors the processor
+//! has.
 //!
 //! Knows nothing of anomalies. Letters: N nodes, E edges, F features, H hidden units.
 
 pub mod adam;
 mod dense;
+#[cfg(not(test))]
+mod dispatch;
+#[cfg(test)]
+pub(crate) mod dispatch;
 pub mod edges;
 pub mod graph_convolution;
 pub mod gru;
@@ -19,5 +24,6 @@ pub mod packed;
 pub mod pairs;
 pub mod parameters;
 pub mod real;
+pub mod rows;
 pub mod seed;
 pub mod simd;

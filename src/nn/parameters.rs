@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use candle_nn::VarMap;
+use candle_nn::{VarBuilder, VarMap};
 use rand::RngExt;
 
 use super::seed::stream;
@@ -123,6 +123,13 @@ impl Parameters {
         }
         Ok(())
     }
+}
+
+/// Stored weights as a network on `device` takes them, in single precision: plain tensors, which record no operations.
+#[must_use]
+pub fn stored(weights: &BTreeMap<String, Tensor>, device: &Device) -> VarBuilder<'static> {
+    let weights = weights.iter().map(|(name, weight)| (name.clone(), weight.clone())).collect();
+    VarBuilder::from_tensors(weights, DType::F32, device)
 }
 
 /// Sets a variable from `f64` values in its own precision.

@@ -4,9 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::error;
+
 use super::compute::Compute;
 use super::request::Request;
+use super::watch::Watch;
 use crate::model::Cost;
+use crate::model::device::DeviceError;
 
 /// What a batch may cost; its first unit may cost anything.
 #[derive(Debug, Clone, Copy)]
@@ -64,34 +68,44 @@ impl<C: Compute> Batch<C> {
     }
 
     /// Computes the units and ends each. It doesn't panic: the thread would be lost.
-    pub(super) fn run(self) {
+    pub(super) fn run(self, watch: &Watch) {
         metrics::histogram!("graphkin_score_batch_graphs").record(self.units.len() as f64);
         if compute(&self.units) {
             return;
         }
-        // One of them panicked, and nobody knows which. Alone, it fails its own request and no other.
-        let was_alone = self.units.len() == 1;
+        // One of them failed, and nobody knows which. Alone, it fails its own request and no other.
+        let mut again = !watch.look() && self.units.len() > 1;
         for alone in self.units.chunks(1) {
-            if was_alone || !compute(alone) {
-                let (request, unit) = &alone[0];
-                request.end(*unit, None, Duration::ZERO);
+            if again && compute(alone) {
+                continue;
             }
+            again = again && !watch.look();
+            let (request, unit) = &alone[0];
+            request.end(*unit, None, Duration::ZERO);
         }
     }
 }
 
-/// Computes units in one call and ends them. False when that panicked: then none of them is ended.
+/// Computes units in one call and ends them. False when that failed or panicked: then none of them is ended.
 fn compute<C: Compute>(units: &[(Arc<Request<C>>, usize)]) -> bool {
     let Some((first, _)) = units.first() else { return true };
     let begun = Instant::now();
     // Nothing that the computation could leave half-done is looked at afterwards: its results are all it gives.
     let results = catch_unwind(AssertUnwindSafe(|| {
         let inputs: Vec<&C::Unit> = units.iter().map(|(request, unit)| request.unit(*unit)).collect();
-        let results = first.compute.compute(&inputs);
+        let results = first.compute.compute(&inputs)?;
         assert_eq!(results.len(), inputs.len(), "a result for each unit, or its request would wait for ever");
-        results
+        Ok::<_, DeviceError>(results)
     }));
-    let Ok(results) = results else { return false };
+    let results = match results {
+        Ok(Ok(results)) => results,
+        Ok(Err(error)) => {
+            error!(error = &error as &dyn std::error::Error, units = units.len(), "scoring failed");
+            return false;
+        }
+        // The panic hook has told of it.
+        Err(_) => return false,
+    };
     // What a unit took of the whole can't be measured, so each is told its share by number: their sum is right.
     let took = begun.elapsed() / u32::try_from(units.len()).unwrap_or(u32::MAX);
     for ((request, unit), result) in units.iter().zip(results) {

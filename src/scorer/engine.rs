@@ -12,7 +12,9 @@ use super::batch::Budget;
 use super::compute::Compute;
 use super::pool::Pool;
 use super::request::Request;
+use super::watch::Watch;
 use super::{Config, PermitError, ScoreError, Timing};
+use crate::model::device::DeviceError;
 
 /// How long a success vouches for the threads before a probe computes again.
 const RECENT: Duration = Duration::from_secs(10);
@@ -23,23 +25,30 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Engine<C: Compute> {
     admission: Arc<Admission>,
     pool: Pool<C>,
+    watch: Arc<Watch>,
     /// When a request last ended well. A lock for one copy, never held across a wait.
     succeeded: Mutex<Option<Instant>>,
 }
 
 impl<C: Compute> Engine<C> {
-    pub(super) fn start(config: &Config) -> std::io::Result<Self> {
-        let threads = match config.threads {
+    /// With `threads` of them, 0 being one per core, on the device that `watch` looks at.
+    pub(super) fn start(config: &Config, threads: usize, watch: Watch) -> std::io::Result<Self> {
+        let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
         };
+        let watch = Arc::new(watch);
         let admission = Arc::new(Admission::new(config, threads));
         // What one graph may take in memory, a batch may: then the bound holds for a thread, whatever it computes.
         let budget = Budget { multiply_adds: config.max_batch_cost, bytes: config.max_graph_memory };
-        Ok(Self { admission, pool: Pool::start(threads, budget)?, succeeded: Mutex::default() })
+        let pool = Pool::start(threads, budget, &watch)?;
+        Ok(Self { admission, pool, watch, succeeded: Mutex::default() })
     }
 
     pub(super) fn permit(&self, cost: u64) -> Result<Permit, PermitError> {
+        if self.watch.is_lost() {
+            return Err(PermitError::Stopping);
+        }
         self.admission.permit(cost)
     }
 
@@ -61,22 +70,31 @@ impl<C: Compute> Engine<C> {
         let (request, answer) = Request::new(compute, units, permit);
         self.pool.submit(request).map_err(|_| ScoreError::Stopping)?;
         let answer = answer.await.map_err(|_| ScoreError::Stopping)?;
-        if answer.is_ok() {
-            self.note_success();
+        match answer {
+            Ok(_) => self.note_success(),
+            Err(_) if self.watch.is_lost() => return Err(ScoreError::DeviceLost),
+            Err(_) => {}
         }
         answer
     }
 
     /// Whether a request ended well recently, or `work` does now, before anything that waits. It needs no permit: a full
     /// queue is a healthy one.
-    pub(super) async fn probe<T>(&self, work: impl FnOnce() -> T + Send + 'static) -> bool {
+    pub(super) async fn probe(&self, work: impl FnOnce() -> Result<(), DeviceError> + Send + 'static) -> bool {
+        if self.watch.is_lost() {
+            return false;
+        }
         if self.succeeded_within(RECENT) {
             return true;
         }
         let (reply, answer) = oneshot::channel();
+        let watch = Arc::clone(&self.watch);
         let errand = move || {
             // Nothing that the work could leave half-done is looked at afterwards.
-            let ended_well = catch_unwind(AssertUnwindSafe(work)).is_ok();
+            let ended_well = matches!(catch_unwind(AssertUnwindSafe(work)), Ok(Ok(())));
+            if !ended_well {
+                watch.look();
+            }
             // Whoever asked may have lost patience.
             let _ = reply.send(ended_well);
         };
@@ -88,6 +106,20 @@ impl<C: Compute> Engine<C> {
             self.note_success();
         }
         answered
+    }
+
+    /// Comes when the device has failed for good.
+    pub(super) async fn lost(&self) {
+        self.watch.lost().await;
+    }
+
+    #[cfg(test)]
+    pub(super) fn lose_device(&self) {
+        self.watch.lose();
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.watch.is_lost()
     }
 
     /// Lets nothing in any more.

@@ -1,11 +1,11 @@
 //! The engine with made-up computations in place of detectors.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use tokio::task::JoinHandle;
 
-use super::super::testing::Made;
+use super::super::testing::{Made, broken_device};
 use super::*;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -20,7 +20,7 @@ fn engine(threads: usize, max_requests: usize) -> Arc<Engine<Made>> {
 fn batching(threads: usize, max_requests: usize, max_batch_cost: u64) -> Arc<Engine<Made>> {
     let max_graph_memory = 1_000;
     let config = Config { threads, max_requests, max_cost: 1_000, max_batch_cost, max_graph_memory, ..Config::tiny() };
-    Arc::new(Engine::start(&config).unwrap())
+    Arc::new(Engine::start(&config, threads, Watch::new(|| Ok(()))).unwrap())
 }
 
 fn units(count: usize) -> Vec<usize> {
@@ -289,11 +289,56 @@ async fn a_result_too_few_is_a_failure_and_no_endless_wait() {
     assert!(matches!(tokio::time::timeout(LONG, answer).await.unwrap(), Err(ScoreError::Failed)));
 }
 
+/// Of one thread on a device that is broken while the switch is on.
+fn on_a_device(broken: &Arc<AtomicBool>) -> Engine<Made> {
+    let switch = Arc::clone(broken);
+    let check = move || if switch.load(Ordering::SeqCst) { Err(broken_device()) } else { Ok(()) };
+    let config =
+        Config { max_requests: 9, max_cost: 1_000, max_batch_cost: 100, max_graph_memory: 1_000, ..Config::tiny() };
+    Engine::start(&config, 1, Watch::new(check)).unwrap()
+}
+
+#[tokio::test]
+async fn a_failure_on_a_device_that_still_computes_costs_its_own_request_only() {
+    let engine = on_a_device(&Arc::default());
+    let answer = engine.compute(engine.permit(1).unwrap(), Made::on_a_device(|unit| unit == 1), units(3)).await;
+    assert!(matches!(answer, Err(ScoreError::Failed)), "{answer:?}");
+    assert!(!engine.probe(|| Err(broken_device())).await);
+    assert!(!engine.is_lost());
+    engine.compute(engine.permit(1).unwrap(), Made::on_a_device(|_| false), units(3)).await.unwrap();
+    assert!(engine.probe(|| Ok(())).await);
+}
+
+#[tokio::test]
+async fn a_device_that_fails_for_good_lets_nothing_in_and_is_told_of() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let engine = on_a_device(&broken);
+    engine.compute(engine.permit(1).unwrap(), Made::on_a_device(|_| false), units(3)).await.unwrap();
+    let waiting = engine.permit(1).unwrap();
+    broken.store(true, Ordering::SeqCst);
+    let answer = engine.compute(engine.permit(1).unwrap(), Made::on_a_device(|_| true), units(3)).await;
+    assert!(matches!(answer, Err(ScoreError::DeviceLost)), "{answer:?}");
+    tokio::time::timeout(LONG, engine.lost()).await.expect("whoever waits for it is told");
+    assert!(matches!(engine.permit(1), Err(PermitError::Stopping)));
+    assert!(!engine.probe(|| Ok(())).await, "not even a recent success vouches for it");
+    let answer = engine.compute(waiting, Made::on_a_device(|_| true), units(2)).await;
+    assert!(matches!(answer, Err(ScoreError::DeviceLost)), "what waits is answered, too: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_probe_finds_a_device_that_failed_while_nobody_scored() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let engine = on_a_device(&broken);
+    assert!(!engine.is_lost());
+    assert!(!engine.probe(|| panic!("its library panics")).await);
+    assert!(engine.is_lost());
+}
+
 #[tokio::test]
 async fn a_probe_that_panics_is_no_success() {
     let engine = engine(1, 1);
     assert!(!engine.probe(|| panic!("a broken device")).await);
-    assert!(engine.probe(|| ()).await);
+    assert!(engine.probe(|| Ok(())).await);
 }
 
 #[tokio::test]
@@ -313,7 +358,7 @@ async fn a_probe_goes_before_a_full_queue() {
         .collect();
     let gate = gate.reached().await;
     let handle = Arc::clone(&engine);
-    let probe = tokio::spawn(async move { handle.probe(|| ()).await });
+    let probe = tokio::spawn(async move { handle.probe(|| Ok(())).await });
     until(|| engine.pool.waiting() == 2).await;
     gate.open();
     assert!(tokio::time::timeout(LONG, probe).await.unwrap().unwrap());
@@ -327,6 +372,6 @@ async fn a_probe_goes_before_a_full_queue() {
 async fn a_probe_runs_on_a_thread_when_nothing_did_lately() {
     let engine = engine(1, 1);
     assert!(!engine.succeeded_within(RECENT));
-    assert!(engine.probe(|| ()).await);
+    assert!(engine.probe(|| Ok(())).await);
     assert!(engine.succeeded_within(RECENT));
 }

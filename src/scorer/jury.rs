@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::cache::{Cache, Recalled};
+use super::card::Card;
 use super::compute::Compute;
 use crate::artifact::LoadedDetector;
 use crate::detector::{self, Detector, Reference, Score, ScoreOptions, Tail, Verdict};
 use crate::graph::{Graph, Limits};
 use crate::id::DetectorId;
+use crate::model::device::DeviceError;
 use crate::model::{Cost, spread};
 
 /// Loaded detectors of one family that score together; at least one.
@@ -66,6 +68,8 @@ pub(super) struct Question {
     pub(super) jury: Jury,
     pub(super) options: ScoreOptions,
     pub(super) cache: Cache,
+    /// Where to compute, when not on the CPU.
+    pub(super) card: Option<Arc<Card>>,
 }
 
 /// A graph to score, with what each juror is known to say of it.
@@ -115,40 +119,53 @@ impl Compute for Question {
         unknown.map(|(juror, _)| of_one(juror)).fold(Cost::default(), Cost::after)
     }
 
-    fn compute(&self, candidates: &[&Candidate]) -> Vec<Scored> {
+    fn compute(&self, candidates: &[&Candidate]) -> Result<Vec<Scored>, DeviceError> {
         let places: Vec<usize> = (0..self.jury.0.len()).collect();
         let by_juror = spread::map(&places, |&place| self.heard(place, candidates));
-        let mut by_juror: Vec<_> = by_juror.into_iter().map(Vec::into_iter).collect();
+        let mut by_juror =
+            by_juror.into_iter().map(|scores| Ok(scores?.into_iter())).collect::<Result<Vec<_>, DeviceError>>()?;
         let scores_of_next = |_: &&Candidate| {
             let scores = self.jury.ids().zip(&mut by_juror);
             self.judged(scores.filter_map(|(id, scores)| Some((id, scores.next()?))).collect())
         };
-        candidates.iter().map(scores_of_next).collect()
+        Ok(candidates.iter().map(scores_of_next).collect())
     }
 }
 
 impl Question {
     /// What the juror at `place` says of each candidate: computed where it isn't known.
-    fn heard(&self, place: usize, candidates: &[&Candidate]) -> Vec<Arc<Score>> {
+    fn heard(&self, place: usize, candidates: &[&Candidate]) -> Result<Vec<Arc<Score>>, DeviceError> {
         let asked = candidates.iter().filter(|of| matches!(of.recalled[place], Recalled::Unknown(_)));
         let asked: Vec<&Graph> = asked.map(|candidate| &candidate.graph).collect();
-        let computed = self.jury.0[place].loaded.detector.score_batch(&asked, &self.options);
+        let juror = &self.jury.0[place];
+        let detector = &juror.loaded.detector;
+        let computed = match &self.card {
+            None => detector.score_batch(&asked, &self.options),
+            Some(card) => card.score(juror.id, detector, &asked, &self.options)?,
+        };
         assert_eq!(computed.len(), asked.len(), "a score for each graph, or they would be mixed up");
         let mut computed = computed.into_iter();
         let score_of = |candidate: &&Candidate| match &candidate.recalled[place] {
             Recalled::Known(score) => Some(Arc::clone(score)),
             Recalled::Unknown(key) => computed.next().map(|score| self.cache.keep(key.as_ref(), score)),
         };
-        candidates.iter().filter_map(score_of).collect()
+        Ok(candidates.iter().filter_map(score_of).collect())
     }
 }
 
 /// Scores a triangle with a tail: the smallest graph with an edge on a cycle and a bridge.
-pub(super) fn probe(detector: &Detector) {
+///
+/// # Errors
+/// When the device fails.
+pub(super) fn probe(id: DetectorId, detector: &Detector, card: Option<&Card>) -> Result<(), DeviceError> {
     let edges = [(0, 1), (1, 2), (2, 0), (2, 3)];
     if let Ok((graph, _)) = Graph::new(4, &edges, None, &Limits::default()) {
         let options =
             ScoreOptions { tail: Tail::default(), samples: Some(1), orderings: Some(1), seed: 0, explain: false };
-        std::hint::black_box(detector.score(&graph, &options));
+        std::hint::black_box(match card {
+            None => vec![detector.score(&graph, &options)],
+            Some(card) => card.score(id, detector, &[&graph], &options)?,
+        });
     }
+    Ok(())
 }

@@ -4,11 +4,13 @@
 //! blocking ones, which file reads share) take each a `batch` of what waits, of one request or of several. `engine` is
 //! all of these together, whatever they compute, and `jury` is what they compute here. An `inquiry` is a request before
 //! that: what the `cache` knows of its graphs waits for nobody. A score is a pure function of graph, detector and options,
-//! so neither the thread, nor the company it is computed in, nor when, can change a bit of it.
+//! so on the CPU neither the thread, nor the company it is computed in, nor when, can change a bit of it. Another device is a
+//! `card`, fed by one thread; a `watch` tells when it has failed for good.
 
 mod admission;
 mod batch;
 mod cache;
+mod card;
 mod compute;
 mod engine;
 mod inquiry;
@@ -18,6 +20,7 @@ mod queue;
 mod request;
 #[cfg(test)]
 mod testing;
+mod watch;
 
 pub use admission::Permit;
 pub use inquiry::Inquiry;
@@ -29,12 +32,15 @@ use std::time::Duration;
 use thiserror::Error;
 
 use self::cache::Cache;
+use self::card::Card;
 use self::engine::Engine;
 use self::jury::{Juror, Question};
+use self::watch::Watch;
 use crate::artifact::ArtifactError;
 use crate::detector::ScoreOptions;
 use crate::graph::Graph;
 use crate::id::DetectorId;
+use crate::model::device::ComputeDevice;
 use crate::registry::Registry;
 
 #[derive(Debug, Clone)]
@@ -75,6 +81,8 @@ pub enum ScoreError {
     /// The computation panicked; the service goes on.
     #[error("scoring failed")]
     Failed,
+    #[error("the device that scores has failed; the service ends, to be started anew")]
+    DeviceLost,
     #[error("the service is stopping")]
     Stopping,
 }
@@ -92,16 +100,20 @@ pub struct Scorer {
     registry: Registry,
     engine: Arc<Engine<Question>>,
     cache: Cache,
+    card: Option<Arc<Card>>,
     max_graph_memory: u64,
 }
 
 impl Scorer {
     /// # Errors
     /// When the threads can't be started.
-    pub fn start(config: &Config, registry: Registry) -> std::io::Result<Self> {
-        let engine = Arc::new(Engine::start(config)?);
+    pub fn start(config: &Config, registry: Registry, device: ComputeDevice) -> std::io::Result<Self> {
+        let threads = if device.is_cpu() { config.threads } else { 1 };
+        let watched = device.clone();
+        let engine = Arc::new(Engine::start(config, threads, Watch::new(move || watched.check()))?);
+        let card = (!device.is_cpu()).then(|| Arc::new(Card::new(device, registry.capacity())));
         let cache = Cache::new(config.cache_bytes);
-        Ok(Self { registry, engine, cache, max_graph_memory: config.max_graph_memory })
+        Ok(Self { registry, engine, cache, card, max_graph_memory: config.max_graph_memory })
     }
 
     /// Loads the detectors that are to score.
@@ -121,7 +133,8 @@ impl Scorer {
     /// graphs' size, so it belongs on a thread that may block.
     #[must_use]
     pub fn look_up(&self, jury: &Jury, graphs: Vec<Graph>, options: ScoreOptions) -> Inquiry {
-        Inquiry::new(Question { jury: jury.clone(), options, cache: self.cache.clone() }, graphs)
+        let question = Question { jury: jury.clone(), options, cache: self.cache.clone(), card: self.card.clone() };
+        Inquiry::new(question, graphs)
     }
 
     /// Admission, by the work of all that has to be computed. What is known needs no room, so it waits for nobody.
@@ -152,14 +165,34 @@ impl Scorer {
     /// Whether the compute threads work: one did recently, or scores a tiny graph now under a loaded detector (does
     /// nothing there when none is loaded).
     pub async fn probe(&self) -> bool {
-        let detector = self.registry.any();
-        self.engine.probe(move || detector.map(|loaded| jury::probe(&loaded.detector))).await
+        let (detector, card) = (self.registry.any(), self.card.clone());
+        let work = move || {
+            if let Some(card) = &card {
+                card.check()?;
+            }
+            detector.map_or(Ok(()), |(id, loaded)| jury::probe(id, &loaded.detector, card.as_deref()))
+        };
+        self.engine.probe(work).await
+    }
+
+    /// Comes when the device has failed for good: nothing can be scored any more.
+    pub async fn lost(&self) {
+        self.engine.lost().await;
+    }
+
+    /// Whether the device has failed for good.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.engine.is_lost()
     }
 
     /// Drops a deleted detector from memory, and its answers.
     pub async fn forget(&self, detector: DetectorId) {
         self.registry.forget(detector).await;
         self.cache.forget(detector);
+        if let Some(card) = &self.card {
+            card.forget(detector);
+        }
     }
 
     /// To be called now and then, for the cache and its gauges.
@@ -175,6 +208,14 @@ impl Scorer {
         if let Err(error) = tokio::task::spawn_blocking(move || engine.join()).await {
             tracing::error!(%error, "the compute threads could not be joined");
         }
+    }
+}
+
+#[cfg(test)]
+impl Scorer {
+    /// As if the device had failed for good.
+    pub(crate) fn lose_device(&self) {
+        self.engine.lose_device();
     }
 }
 

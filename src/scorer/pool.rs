@@ -12,6 +12,7 @@ use super::batch::{Batch, Budget};
 use super::compute::Compute;
 use super::queue::Queue;
 use super::request::Request;
+use super::watch::Watch;
 
 /// Work that is no request: it goes before all that waits. It doesn't panic: the thread would be lost.
 type Errand = Box<dyn FnOnce() + Send>;
@@ -34,19 +35,19 @@ impl<C: Compute> std::fmt::Debug for Pool<C> {
 impl<C: Compute> Pool<C> {
     /// # Errors
     /// When a thread can't be started.
-    pub(super) fn start(threads: usize, budget: Budget) -> std::io::Result<Self> {
+    pub(super) fn start(threads: usize, budget: Budget, watch: &Arc<Watch>) -> std::io::Result<Self> {
         let queue = Queue::new(threads as u64, budget);
         let waiting = Waiting { errands: VecDeque::new(), queue, computing: 0, closed: false };
         let crew = (threads > 1).then(|| crew(threads)).transpose()?;
         let shared = Arc::new(Shared { waiting: Mutex::new(waiting), arrived: Condvar::new(), crew });
         let pool = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
         for index in 0..threads {
-            let shared = Arc::clone(&shared);
+            let (shared, watch) = (Arc::clone(&shared), Arc::clone(watch));
             let thread = thread::Builder::new().name(format!("scorer-{index}")).spawn(move || {
                 while let Some(turn) = shared.take() {
                     match turn {
                         Turn::Errand(errand) => errand(),
-                        Turn::Batch(batch, is_alone) => shared.compute(batch, is_alone),
+                        Turn::Batch(batch, is_alone) => shared.compute(batch, is_alone, &watch),
                     }
                 }
             })?;
@@ -144,10 +145,10 @@ impl<C: Compute> Shared<C> {
         Ok(())
     }
 
-    fn compute(&self, batch: Batch<C>, is_alone: bool) {
+    fn compute(&self, batch: Batch<C>, is_alone: bool, watch: &Watch) {
         match &self.crew {
-            Some(crew) if is_alone && batch.multiply_adds() >= WORTH_SPREADING => crew.install(|| batch.run()),
-            _ => batch.run(),
+            Some(crew) if is_alone && batch.multiply_adds() >= WORTH_SPREADING => crew.install(|| batch.run(watch)),
+            _ => batch.run(watch),
         }
         lock(&self.waiting).computing -= 1;
     }

@@ -5,8 +5,9 @@ use std::path::Path;
 use super::compute::Compute;
 use crate::detector::Detector;
 use crate::model::Cost;
+use crate::model::device::DeviceError;
 
-type Call = Box<dyn Fn(&[usize]) -> Vec<usize> + Send + Sync>;
+type Call = Box<dyn Fn(&[usize]) -> Result<Vec<usize>, DeviceError> + Send + Sync>;
 
 /// Computes numbers. Those of one company join.
 pub(super) struct Made {
@@ -20,13 +21,27 @@ impl Made {
         company: &'static str,
         call: impl Fn(&[usize]) -> Vec<usize> + Send + Sync + 'static,
     ) -> Self {
-        Self { company, call: Box::new(call) }
+        Self { company, call: Box::new(move |units| Ok(call(units))) }
+    }
+
+    /// Of a computation of one unit on a device that fails at what `fails` says.
+    pub(super) fn on_a_device(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
+        let call = move |units: &[usize]| {
+            let broken = units.iter().any(|&unit| fails(unit));
+            if broken { Err(broken_device()) } else { Ok(units.to_vec()) }
+        };
+        Self { company: "device", call: Box::new(call) }
     }
 
     /// Of a computation of one unit.
     pub(super) fn each(compute: impl Fn(usize) -> usize + Send + Sync + 'static) -> Self {
         Self::together("each", move |units| units.iter().map(|&unit| compute(unit)).collect())
     }
+}
+
+/// What a device says that is broken.
+pub(super) fn broken_device() -> DeviceError {
+    DeviceError::WrongNumbers("cuda:0".to_owned())
 }
 
 /// What units of this and larger numbers cost: what they are; others cost 1.
@@ -45,7 +60,7 @@ impl Compute for Made {
         Cost { multiply_adds, bytes: 1 }
     }
 
-    fn compute(&self, units: &[&usize]) -> Vec<usize> {
+    fn compute(&self, units: &[&usize]) -> Result<Vec<usize>, DeviceError> {
         (self.call)(&units.iter().map(|unit| **unit).collect::<Vec<_>>())
     }
 }

@@ -12,10 +12,11 @@ use crate::detector::{CurvePoint, Distribution, Manifest, SplitSizes};
 use crate::graph::split::{Split, SplitCounts};
 use crate::graph::{Graph, Limits};
 use crate::id::{DetectorId, FamilyId};
+use crate::model::device::DeviceChoice;
 use crate::model::{Hyperparameters, Kind};
 use crate::stats::histogram::Histogram;
 use crate::stats::summary::Summary;
-use crate::train::{DeviceChoice, TrainingSpec};
+use crate::train::TrainingSpec;
 
 /// A store in a directory of its own, which goes when this does.
 pub(super) struct Fixture {

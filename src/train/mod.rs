@@ -1,6 +1,8 @@
 //! Training: a spec and graphs in, a detector out; progress, checkpoints and stopping by callback.
 
 mod checkpoint;
+#[cfg(test)]
+mod device_tests;
 mod folds;
 mod learner;
 mod network;
@@ -9,7 +11,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use candle_core::Device;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ use crate::detector::{
 use crate::graph::Graph;
 use crate::graph::split::Split;
 use crate::id::GraphId;
+use crate::model::device::{ComputeDevice, DeviceChoice};
 use crate::model::figures::FamilyFigures;
 use crate::model::{Hyperparameters, Kind, Model, Observation, Vocabulary};
 use crate::nn::seed::stream;
@@ -28,49 +30,13 @@ use crate::stats::summary::Summary;
 use checkpoint::RunState;
 use folds::{Fold, plan_folds};
 
-/// Where the tensors of a training job live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceChoice {
-    /// CUDA where the binary has it and a device answers, else the CPU.
-    #[default]
-    Auto,
-    Cpu,
-    Cuda,
-}
-
-impl DeviceChoice {
-    /// Whether this binary could ever honour the choice.
-    #[must_use]
-    pub const fn is_supported(self) -> bool {
-        !matches!(self, Self::Cuda) || cfg!(feature = "cuda")
-    }
-
-    fn open(self) -> Result<Device, TrainError> {
-        match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(open_cuda().unwrap_or(Device::Cpu)),
-            Self::Cuda => open_cuda().map_err(|why| TrainError::Unusable(format!("there is no CUDA device: {why}"))),
-        }
-    }
-}
-
-#[cfg(feature = "cuda")]
-fn open_cuda() -> candle_core::Result<Device> {
-    Device::new_cuda(0)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn open_cuda() -> candle_core::Result<Device> {
-    Err(candle_core::Error::Msg("this graphkin was built without CUDA".to_owned()))
-}
-
 /// What to train. What its hyper-parameters leave open is chosen by the family's graphs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSpec {
     pub kind: Kind,
     pub hyperparameters: Hyperparameters,
     pub seed: u64,
+    /// Where it is asked to be trained.
     pub device: DeviceChoice,
 }
 
@@ -114,7 +80,7 @@ pub trait Observer {
 pub enum TrainError {
     #[error("the training was stopped")]
     Stopped,
-    /// The family or the device cannot be used; the message is for the user.
+    /// The family cannot be used; the message is for the user.
     #[error("{0}")]
     Unusable(String),
     #[error("the checkpoint cannot be used: {0}")]
@@ -126,17 +92,18 @@ pub enum TrainError {
 /// Graphs that a thread observes in one call: enough to fill vectors, few enough to share.
 const GRAPHS_AT_ONCE: usize = 8;
 
-/// Trains a detector. The same spec and data give the same weights, undisturbed or resumed from a checkpoint.
+/// Trains a detector on a device. The same spec and data give the same weights there, undisturbed or resumed from a
+/// checkpoint.
 ///
 /// # Errors
 /// See [`TrainError`]. A checkpoint of another spec or other graphs is [`TrainError::Checkpoint`].
 pub fn fit(
     spec: &TrainingSpec,
+    device: &ComputeDevice,
     data: &TrainingData,
     resume: Option<&Checkpoint>,
     observer: &mut dyn Observer,
 ) -> Result<Detector, TrainError> {
-    let device = spec.device.open()?;
     let folds = plan_folds(data)?;
     let mut state = match resume {
         Some(checkpoint) => RunState::resume(checkpoint, spec, data)?,
@@ -144,7 +111,7 @@ pub fn fit(
     };
     let spec = &TrainingSpec { hyperparameters: resolve(spec, &folds), ..spec.clone() };
     for (index, fold) in folds.iter().enumerate().skip(state.finished.len()) {
-        let weights = network::train_fold(spec, index, folds.len(), fold, &device, &mut state, observer)?;
+        let weights = network::train_fold(spec, index, folds.len(), fold, device.tensors(), &mut state, observer)?;
         state.finish_fold(weights);
     }
     let schedule = spec.hyperparameters.schedule().map_err(|why| TrainError::Unusable(why.to_string()))?;

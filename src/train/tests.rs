@@ -3,17 +3,18 @@
 use rand::RngExt;
 use serde_json::json;
 
-use super::{Checkpoint, DeviceChoice, Observer, Progress, TrainError, TrainingData, TrainingSpec, fit};
+use super::{Checkpoint, Observer, Progress, TrainError, TrainingData, TrainingSpec, fit};
 use crate::detector::{Arrival, Detector, ExplainedEdge, Reference, ScoreOptions, Tail, Unlikely, Verdict, verdict};
 use crate::graph::testing::{graph, permutation, random_graph};
 use crate::graph::{Graph, Limits};
 use crate::id::GraphId;
+use crate::model::device::{ComputeDevice, DeviceChoice};
 use crate::model::{Hyperparameters, Kind};
 use crate::nn::seed::stream;
 use crate::stats::conformal::{false_positive_band, min_p};
 
 /// A ring of 10 to 20 nodes with the chords (i, i + 2), one of them moved: the normal class.
-fn ring(index: u64) -> Graph {
+pub(super) fn ring(index: u64) -> Graph {
     let mut rng = stream(11, "ring", index);
     let n = rng.random_range(10..=20);
     let mut edges: Vec<(u64, u64)> = (0..n).flat_map(|i| [(i, (i + 1) % n), (i, (i + 2) % n)]).collect();
@@ -22,7 +23,7 @@ fn ring(index: u64) -> Graph {
     Graph::new(n, &edges, Some(labels), &Limits::default()).unwrap().0
 }
 
-fn rings(train: u64, calibration: u64, test: u64) -> TrainingData {
+pub(super) fn rings(train: u64, calibration: u64, test: u64) -> TrainingData {
     let range = |from: u64, count: u64| (from..from + count).map(|i| (GraphId::new(i as i64), ring(i))).collect();
     TrainingData {
         train: range(0, train),
@@ -31,7 +32,7 @@ fn rings(train: u64, calibration: u64, test: u64) -> TrainingData {
     }
 }
 
-fn spec(kind: Kind, seed: u64) -> TrainingSpec {
+pub(super) fn spec(kind: Kind, seed: u64) -> TrainingSpec {
     let mut tiny = json!({
         "hidden_dim": 8, "layers": 2, "epochs": 3, "steps_per_epoch": 6, "batch_size": 6, "learning_rate": 0.01
     });
@@ -47,7 +48,7 @@ fn spec(kind: Kind, seed: u64) -> TrainingSpec {
 
 /// Keeps every checkpoint, and stops the run once it has `stop_after` of them.
 #[derive(Default)]
-struct Recorder {
+pub(super) struct Recorder {
     checkpoints: Vec<Checkpoint>,
     progress: Vec<Progress>,
     stop_after: Option<usize>,
@@ -69,7 +70,7 @@ impl Observer for Recorder {
 }
 
 fn train(kind: Kind, seed: u64, data: &TrainingData) -> Detector {
-    fit(&spec(kind, seed), data, None, &mut Recorder::default()).unwrap()
+    fit(&spec(kind, seed), &ComputeDevice::cpu(), data, None, &mut Recorder::default()).unwrap()
 }
 
 #[test]
@@ -94,14 +95,14 @@ fn a_run_resumed_at_any_checkpoint_ends_as_an_undisturbed_one() {
 fn resumes(kind: Kind, data: &TrainingData) {
     let spec = spec(kind, 3);
     let mut undisturbed = Recorder::default();
-    let expected = fit(&spec, data, None, &mut undisturbed).unwrap().encode().unwrap();
+    let expected = fit(&spec, &ComputeDevice::cpu(), data, None, &mut undisturbed).unwrap().encode().unwrap();
     assert_eq!(undisturbed.checkpoints.len(), 15, "three epochs of five folds");
     for stop_after in [1, 3, 8, 14] {
         let mut stopped = Recorder { stop_after: Some(stop_after), ..Recorder::default() };
-        let result = fit(&spec, data, None, &mut stopped);
+        let result = fit(&spec, &ComputeDevice::cpu(), data, None, &mut stopped);
         assert!(matches!(result, Err(TrainError::Stopped)), "{kind} {stop_after}");
         let last = stopped.checkpoints.last().unwrap();
-        let resumed = fit(&spec, data, Some(last), &mut Recorder::default()).unwrap();
+        let resumed = fit(&spec, &ComputeDevice::cpu(), data, Some(last), &mut Recorder::default()).unwrap();
         assert_eq!(resumed.encode().unwrap(), expected, "{kind} {stop_after}");
     }
 }
@@ -110,10 +111,13 @@ fn resumes(kind: Kind, data: &TrainingData) {
 fn a_checkpoint_of_something_else_is_refused() {
     let data = rings(20, 5, 5);
     let mut recorder = Recorder::default();
-    fit(&spec(Kind::FullMask, 3), &data, None, &mut recorder).unwrap();
+    fit(&spec(Kind::FullMask, 3), &ComputeDevice::cpu(), &data, None, &mut recorder).unwrap();
     let checkpoint = &recorder.checkpoints[1];
     let refused = |spec: &TrainingSpec, data: &TrainingData, checkpoint: &Checkpoint| {
-        matches!(fit(spec, data, Some(checkpoint), &mut Recorder::default()), Err(TrainError::Checkpoint(_)))
+        matches!(
+            fit(spec, &ComputeDevice::cpu(), data, Some(checkpoint), &mut Recorder::default()),
+            Err(TrainError::Checkpoint(_))
+        )
     };
     assert!(refused(&spec(Kind::FullMask, 4), &data, checkpoint), "another seed");
     assert!(refused(&spec(Kind::FullEdgePrediction, 3), &data, checkpoint), "another kind");
@@ -124,7 +128,7 @@ fn a_checkpoint_of_something_else_is_refused() {
 #[test]
 fn progress_counts_up_to_the_end() {
     let mut recorder = Recorder::default();
-    fit(&spec(Kind::FullEdgePrediction, 0), &rings(20, 5, 5), None, &mut recorder).unwrap();
+    fit(&spec(Kind::FullEdgePrediction, 0), &ComputeDevice::cpu(), &rings(20, 5, 5), None, &mut recorder).unwrap();
     let epochs: Vec<u64> = recorder.progress.iter().map(|progress| progress.epoch).collect();
     assert!(epochs.is_sorted() && epochs.last() == Some(&15));
     assert!(recorder.progress.iter().all(|progress| progress.epochs == 15));
@@ -149,7 +153,13 @@ fn a_small_family_calibrates_each_graph_once_by_folds() {
 
 #[test]
 fn a_family_too_small_or_without_edges_is_told_so() {
-    let unusable = |data: &TrainingData| match fit(&spec(Kind::FullMask, 0), data, None, &mut Recorder::default()) {
+    let unusable = |data: &TrainingData| match fit(
+        &spec(Kind::FullMask, 0),
+        &ComputeDevice::cpu(),
+        data,
+        None,
+        &mut Recorder::default(),
+    ) {
         Err(TrainError::Unusable(why)) => why,
         other => panic!("{other:?}"),
     };

@@ -7,9 +7,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::job::{Job, JobEventKind, JobState};
+use crate::model::device::DeviceChoice;
 use crate::model::{Hyperparameters, Kind};
 use crate::store::{self, NewFamily, NewJob};
-use crate::train::{DeviceChoice, TrainingSpec};
+use crate::train::TrainingSpec;
 
 const LONG: Duration = Duration::from_secs(20);
 

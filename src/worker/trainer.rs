@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::protocol::{ChildEvent, STOP};
 use crate::artifact::Artifacts;
@@ -15,6 +15,7 @@ use crate::detector::Detector;
 use crate::graph::split::Split;
 use crate::id::{DetectorId, JobId};
 use crate::job::{JobFailure, JobState};
+use crate::model::device::{ComputeDevice, Opened};
 use crate::store::{self, Store, StoredGraph};
 use crate::train::{self, Checkpoint, Observer, Progress, TrainError, TrainingData, TrainingSpec};
 
@@ -100,12 +101,17 @@ async fn attempt(config: &TrainerConfig, artifacts: Artifacts, asked_to_stop: St
         .await
         .map_err(|error| Unfinished::internal("The checkpoint could not be read.", &error))?;
     let reporter = Reporter::new(config.job, artifacts.clone(), asked_to_stop);
-    let fitted = tokio::task::spawn_blocking(move || with_training_stack(|| fit(&spec, &data, resume, reporter))).await;
-    let detector = match fitted {
-        Ok(Ok(Ok(fitted))) => fitted?,
-        Ok(Err(error)) => return Err(Unfinished::internal("No thread could be started for the training.", &error)),
-        // The panic hook has logged what and where.
-        Ok(Ok(Err(_))) => return Err(Unfinished::internal("The training panicked.", &io::Error::other("a panic"))),
+    let fitted = tokio::task::spawn_blocking(move || {
+        let device = open(&spec)?;
+        match with_training_stack(|| fit(&spec, &device, &data, resume, reporter)) {
+            Ok(Ok(fitted)) => Ok(fitted?),
+            // The panic hook has logged what and where.
+            Ok(Err(_)) => Err(Unfinished::internal("The training panicked.", &io::Error::other("a panic"))),
+            Err(error) => Err(Unfinished::internal("No thread could be started for the training.", &error)),
+        }
+    });
+    let detector = match fitted.await {
+        Ok(fitted) => fitted?,
         Err(error) => return Err(Unfinished::internal("The training met an error.", &error)),
     };
     artifacts
@@ -128,6 +134,20 @@ async fn read_job(config: &TrainerConfig) -> Result<(TrainingSpec, TrainingData)
     Ok((job.spec, by_split(graphs)))
 }
 
+/// The device that the job asks for. It was there when the job was queued; another attempt may find it again.
+fn open(spec: &TrainingSpec) -> Result<ComputeDevice, Unfinished> {
+    match spec.device.open() {
+        Ok(Opened { device, passed_over }) => {
+            info!(%device, asked = %spec.device, passed_over = passed_over.map(tracing::field::display), "training");
+            Ok(device)
+        }
+        Err(error) => {
+            let failure = JobFailure { code: "device_unusable".to_owned(), detail: error.to_string() };
+            Err(Unfinished::Failed { failure, retryable: true })
+        }
+    }
+}
+
 /// The graphs as `train::fit` takes them.
 #[must_use]
 pub fn by_split(graphs: Vec<StoredGraph>) -> TrainingData {
@@ -146,17 +166,18 @@ pub fn by_split(graphs: Vec<StoredGraph>) -> TrainingData {
 /// Trains from the checkpoint, or from the beginning where it can't be used: an update may have changed its form.
 fn fit(
     spec: &TrainingSpec,
+    device: &ComputeDevice,
     data: &TrainingData,
     resume: Option<Checkpoint>,
     mut reporter: Reporter,
 ) -> Result<Detector, TrainError> {
     if let Some(checkpoint) = resume {
-        match train::fit(spec, data, Some(&checkpoint), &mut reporter) {
+        match train::fit(spec, device, data, Some(&checkpoint), &mut reporter) {
             Err(TrainError::Checkpoint(detail)) => warn!(detail, "training begins anew without its checkpoint"),
             fitted => return fitted,
         }
     }
-    train::fit(spec, data, None, &mut reporter)
+    train::fit(spec, device, data, None, &mut reporter)
 }
 
 /// When the process was asked to stop, once it was.

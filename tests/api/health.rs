@@ -10,7 +10,10 @@ async fn a_started_service_is_live_and_ready() {
     let app = App::start().await;
     assert_eq!(app.get("/health/live").await.expect(200), json!({"live": true}));
     let ready = app.get("/health/ready").await.expect(200);
-    assert_eq!(ready, json!({"ready": true, "checks": {"store": true, "scorer": true, "running": true}}));
+    assert_eq!(
+        ready,
+        json!({"ready": true, "checks": {"store": true, "scorer": true, "device": true, "running": true}})
+    );
 }
 
 #[tokio::test]

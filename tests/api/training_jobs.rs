@@ -97,6 +97,8 @@ async fn what_cannot_be_trained_is_located() {
         (json!({"family": "empty"}), vec!["/family"]),
         (json!({"kind": "half-mask"}), vec!["/kind"]),
         (json!({"device": "cuda"}), vec!["/device"]),
+        (json!({"device": "cuda:9"}), vec!["/device"]),
+        (json!({"device": "tpu"}), vec!["/device"]),
         (json!({"seed": -1}), vec!["/seed"]),
         (json!({"hyperparameters": {"hidden_dim": 1_000_000_000}}), vec!["/hyperparameters/hidden_dim"]),
         (json!({"hyperparameters": {"colour": 1}}), vec!["/hyperparameters/colour"]),

@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use self::wire::{NewTrainingJob, TrainingJob};
 use super::AppState;
+use super::blocking::blocking;
 use super::error::Problem;
 use super::extract::{Json, Path};
 use super::page::{List, PageQuery, Pagination};
@@ -64,7 +65,13 @@ async fn create_training_job(
     headers: HeaderMap,
     Json(body): Json<NewTrainingJob>,
 ) -> Result<Response, Problem> {
-    let spec = body.spec()?;
+    let body = body.with_default(state.config.device);
+    let (body, spec) = blocking(move || {
+        let spec = body.spec();
+        (body, spec)
+    })
+    .await?;
+    let spec = spec?;
     let idempotency = idempotency(&headers, &body)?;
     let family = trainable_family(&state, &body.family).await?;
     expect_room(&state).await?;

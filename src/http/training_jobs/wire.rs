@@ -10,8 +10,9 @@ use crate::graph::format::Located;
 use crate::http::error::Problem;
 use crate::id::{DetectorId, JobId};
 use crate::job::{CheckpointMark, Job, JobEvent, JobEventKind, JobFailure, JobState};
+use crate::model::device::DeviceChoice;
 use crate::model::{HyperparameterError, Hyperparameters, Kind};
-use crate::train::{DeviceChoice, Progress, TrainingSpec};
+use crate::train::{Progress, TrainingSpec};
 
 /// What to train, on what.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
@@ -27,25 +28,30 @@ pub(super) struct NewTrainingJob {
     /// The same seed trains the same weights.
     #[serde(default)]
     seed: u64,
-    /// Where to train; `auto` takes CUDA where the service has it, else the CPU.
-    #[serde(default)]
-    device: DeviceChoice,
+    /// Where to train; the service's own setting, if left out. `auto` takes CUDA where the service has it, else the CPU.
+    device: Option<DeviceChoice>,
 }
 
 impl NewTrainingJob {
-    /// The spec, every hyper-parameter filled in.
+    /// The request with what it leaves to the service said aloud.
+    pub(super) fn with_default(self, device: DeviceChoice) -> Self {
+        Self { device: self.device.or(Some(device)), ..self }
+    }
+
+    /// The spec, every hyper-parameter filled in. It may ask a driver for its devices, so it belongs on a thread that may
+    /// block.
     ///
     /// # Errors
-    /// 422 naming every hyper-parameter that can't be used, and a device that this binary hasn't.
+    /// 422 naming every hyper-parameter that can't be used, and a device that isn't there.
     pub(super) fn spec(&self) -> Result<TrainingSpec, Problem> {
         let mut errors = Vec::new();
-        if self.device == DeviceChoice::Cuda && !cfg!(feature = "cuda") {
-            let detail = "this service is built without CUDA; ask for `cpu` or `auto`".to_owned();
-            errors.push(Located { pointer: "/device".to_owned(), detail });
+        let device = self.device.unwrap_or_default();
+        if let Err(error) = device.check() {
+            errors.push(Located { pointer: "/device".to_owned(), detail: error.to_string() });
         }
         match Hyperparameters::from_json(self.kind, self.hyperparameters.as_ref()) {
             Ok(hyperparameters) if errors.is_empty() => {
-                Ok(TrainingSpec { kind: self.kind, hyperparameters, seed: self.seed, device: self.device })
+                Ok(TrainingSpec { kind: self.kind, hyperparameters, seed: self.seed, device })
             }
             Ok(_) => Err(Problem::invalid(errors)),
             Err(refused) => {
@@ -365,6 +371,7 @@ mod tests {
             (json!({"family": "a", "kind": "half-mask"}), "/kind"),
             (json!({"family": "a", "kind": "full-mask", "seed": -1}), "/seed"),
             (json!({"family": "a", "kind": "full-mask", "device": "tpu"}), "/device"),
+            (json!({"family": "a", "kind": "full-mask", "device": "cuda:256"}), "/device"),
             (json!({"family": "a", "kind": "full-mask", "epochs": 2}), "/epochs"),
             (
                 json!({"family": "a", "kind": "full-mask", "hyperparameters": {"hidden_dim": 0}}),
@@ -380,12 +387,22 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_device_that_is_not_there_is_named_with_the_rest() {
-        let body = json!({"family": "a", "kind": "full-mask", "device": "cuda", "hyperparameters": {"epochs": 0}});
-        assert_eq!(pointers(&body), ["/device", "/hyperparameters/epochs"]);
+        for device in ["cuda", "cuda:7"] {
+            let body = json!({"family": "a", "kind": "full-mask", "device": device, "hyperparameters": {"epochs": 0}});
+            assert_eq!(pointers(&body), ["/device", "/hyperparameters/epochs"]);
+        }
+    }
+
+    #[test]
+    fn a_job_that_names_no_device_takes_the_services_own() {
+        let of = |body: &str| request(body).with_default(DeviceChoice::Cpu).spec().unwrap().device;
+        assert_eq!(of(r#"{"family": "a", "kind": "full-mask"}"#), DeviceChoice::Cpu);
+        assert_eq!(of(r#"{"family": "a", "kind": "full-mask", "device": "auto"}"#), DeviceChoice::Auto);
     }
 
     #[test]
     fn a_request_hashes_alike_however_it_is_spelt() {
+        let request = |body: &str| request(body).with_default(DeviceChoice::Auto);
         let one = request(r#"{"family": "a", "kind": "full-mask", "hyperparameters": {"epochs": 2, "layers": 1}}"#);
         let same = request(
             r#"{"seed":0,"hyperparameters":{"layers":1,"epochs":2},"device":"auto","kind":"full-mask","family":"a"}"#,

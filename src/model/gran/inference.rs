@@ -113,7 +113,7 @@ impl GranModel {
     }
 
     /// All but the blocks: the number of nodes, what is out of reach, and what mode `faithful` leaves out.
-    fn charge_the_rest<T: Terms>(
+    pub(super) fn charge_the_rest<T: Terms>(
         &self,
         ordering: usize,
         blocks: &Blocks<'_>,
@@ -168,9 +168,25 @@ impl GranModel {
         }
         bernoulli_costs(&mut buffers.costs);
         self.alpha.hidden(batch, buffers);
-        self.mean_alphas(batch, buffers);
-        for (block, alphas) in batch.blocks.iter().zip(buffers.alphas.chunks_exact(self.shape.mixtures)) {
-            let mixture = Mixture::of(block, batch, &buffers.costs, alphas);
+        block_means(batch, &buffers.hidden, self.alpha.last.input_dim(), &mut buffers.means);
+        // The last layer is linear, so it is computed of the block's mean.
+        self.alpha.last.forward_into(&buffers.means, &mut buffers.alphas);
+        self.charge_blocks(batch, (&buffers.costs, &buffers.alphas), sequences, likelihoods, terms);
+        batch.clear();
+    }
+
+    /// Charges blocks by what their entries cost under each component, `[entries, C]` in nats, and by α before it is
+    /// normalised, the mean over each block's entries, `[blocks, C]`.
+    pub(super) fn charge_blocks<T: Terms>(
+        &self,
+        batch: &Batch,
+        (costs, alphas): (&[f32], &[f32]),
+        sequences: &[Sequence],
+        likelihoods: &mut [OrderingLikelihood],
+        terms: &mut T,
+    ) {
+        for (block, alphas) in batch.blocks.iter().zip(alphas.chunks_exact(self.shape.mixtures)) {
+            let mixture = Mixture::of(block, batch, costs, alphas);
             let likelihood = &mut likelihoods[block.sequence];
             likelihood.rows += mixture.cost();
             likelihood.slots += batch.counted[block.entries.clone()].iter().filter(|&&counted| counted).count() as u64;
@@ -186,7 +202,6 @@ impl GranModel {
                 });
             }
         }
-        batch.clear();
     }
 
     /// The GNN over a batch; the nodes' last states `[V, H]` to `buffers.states`.
@@ -226,23 +241,20 @@ impl GranModel {
             }
         }
     }
+}
 
-    /// α of each block before it is normalised, `[blocks, C]`: the mean over the block's entries. The last layer is linear,
-    /// so it is computed of their mean.
-    fn mean_alphas(&self, batch: &Batch, buffers: &mut Buffers) {
-        let width = self.alpha.last.input_dim();
-        buffers.means.clear();
-        for block in &batch.blocks {
-            let start = buffers.means.len();
-            buffers.means.resize(start + width, 0.0);
-            let mean = &mut buffers.means[start..];
-            for hidden in buffers.hidden[block.entries.start * width..block.entries.end * width].chunks_exact(width) {
-                mean.iter_mut().zip(hidden).for_each(|(mean, hidden)| *mean += hidden);
-            }
-            let count = block.entries.len() as f32;
-            mean.iter_mut().for_each(|mean| *mean /= count);
+/// The mean of `rows [entries, W]` over each block's entries, to `means [blocks, W]`.
+pub(super) fn block_means(batch: &Batch, rows: &[f32], width: usize, means: &mut Vec<f32>) {
+    means.clear();
+    for block in &batch.blocks {
+        let start = means.len();
+        means.resize(start + width, 0.0);
+        let mean = &mut means[start..];
+        for row in rows[block.entries.start * width..block.entries.end * width].chunks_exact(width) {
+            mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += value);
         }
-        self.alpha.last.forward_into(&buffers.means, &mut buffers.alphas);
+        let count = block.entries.len() as f32;
+        mean.iter_mut().for_each(|mean| *mean /= count);
     }
 }
 

@@ -12,6 +12,7 @@ mod inference;
 mod network;
 #[cfg(test)]
 mod parity;
+mod placed;
 mod size_law;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use blocks::{Batch, BatchBuilder, block_count};
 pub use hyperparameters::{GranHyperparameters, LARGEST_BLOCK, Shape};
 pub use inference::GranModel;
 pub use network::GranNetwork;
+pub use placed::PlacedGran;
 pub use size_law::SizeLaw;
 
 use super::Mode;

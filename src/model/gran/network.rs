@@ -13,6 +13,7 @@ use crate::nn::edges::{EdgeList, gated_sum_into, gather_pairs, sum_into};
 use crate::nn::gru::{Gru, Steps};
 use crate::nn::layer::{Linear, repeat_row};
 use crate::nn::loss::{Targets, bernoulli_cost_sums};
+use crate::nn::rows::pick;
 
 /// The codes that tell nodes apart on either end of an edge: one for nodes that exist, one for each place in a block.
 pub(super) const CODES: usize = LARGEST_BLOCK + 1;
@@ -75,18 +76,24 @@ impl GranNetwork {
         let exists: Vec<f32> = batch.codes.iter().map(|&code| f32::from(u8::from(code == 0))).collect();
         let exists = Tensor::from_vec(exists, (nodes, 1), device)?.to_dtype(dtype)?;
         let mut h = self.input.forward(&inputs.to_dtype(dtype)?)?.broadcast_mul(&exists)?; // [V, H]
-        let codes = Tensor::from_slice(&batch.codes, nodes, device)?;
-        let edges = Arc::new(batch.edges.clone());
-        let destinations = Arc::new(batch.edges.destinations.clone());
+        // Nothing passes where there are no edges. A tensor without rows is more than CUDA can take, so one that carries
+        // nothing stands in.
+        let silent = batch.edges.is_empty();
+        let edges = if silent { EdgeList { sources: vec![0], destinations: vec![0] } } else { batch.edges.clone() };
+        let edges = Arc::new(edges);
+        let destinations = Arc::new(edges.destinations.clone());
         let one = Arc::new(Steps::one(nodes));
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 {
                 h = h.relu()?;
             }
             for _ in 0..self.shape.propagations {
-                let message = layer.message.forward(&h, &codes, &edges)?; // [E, H]
-                let attention = layer.attention.forward(&h, &codes, &edges)?;
-                let received = gated_sum_into(&message, &attention, &destinations, nodes)?; // [V, H]
+                let message = layer.message.forward(&h, &batch.codes, &edges)?; // [E, H]
+                let attention = layer.attention.forward(&h, &batch.codes, &edges)?;
+                let mut received = gated_sum_into(&message, &attention, &destinations, nodes)?; // [V, H]
+                if silent {
+                    received = (received * 0.0)?;
+                }
                 h = layer.update.forward(&layer.update.project(&received)?, &h, &one)?;
             }
         }
@@ -182,9 +189,9 @@ impl EdgeMlp {
         })
     }
 
-    fn forward(&self, h: &Tensor, codes: &Tensor, edges: &Arc<EdgeList>) -> Result<Tensor> {
+    fn forward(&self, h: &Tensor, codes: &[u32], edges: &Arc<EdgeList>) -> Result<Tensor> {
         let (nodes, width) = h.dims2()?;
-        let of_code = |first: usize| self.weight.narrow(1, first, CODES)?.t()?.contiguous()?.index_select(codes, 0);
+        let of_code = |first: usize| pick(&self.weight.narrow(1, first, CODES)?.t()?.contiguous()?, codes);
         let projected = h.matmul(&self.weight.narrow(1, 0, width)?.t()?)?; // [V, H']
         let from_source = (&projected + of_code(width)?)?;
         let from_destination = ((of_code(width + CODES)? - projected)? + repeat_row(&self.bias, nodes)?)?;

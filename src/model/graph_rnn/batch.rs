@@ -64,6 +64,57 @@ pub(super) struct DependentSlots {
     pub(super) weight: f64,
 }
 
+impl DependentSlots {
+    /// Of rows, the widest first, each with its place among the S rows and its number in its graph.
+    pub(super) fn of(chosen: &[(usize, &Rows, usize)]) -> Self {
+        let widths: Vec<usize> = chosen.iter().map(|(_, rows, index)| rows.width(*index)).collect();
+        let steps = Steps::of_lengths(&widths);
+        let (mut inputs, mut targets) = (Vec::with_capacity(steps.rows()), Vec::with_capacity(steps.rows()));
+        let mut cursors: Vec<&[u32]> = chosen.iter().map(|(_, rows, index)| rows.ones(*index)).collect();
+        let mut before = vec![1; chosen.len()];
+        for (slot, &alive) in (0..).zip(steps.sizes()) {
+            for (ones, before) in cursors[..alive].iter_mut().zip(&mut before) {
+                let present = ones.first() == Some(&slot);
+                if present {
+                    *ones = &ones[1..];
+                }
+                inputs.push(*before);
+                targets.push(f32::from(u8::from(present)));
+                *before = u32::from(present);
+            }
+        }
+        Self {
+            rows: chosen.iter().map(|(place, _, _)| *place as u32).collect(),
+            steps: Arc::new(steps),
+            inputs,
+            targets,
+            weight: 1.0,
+        }
+    }
+}
+
+/// The rows of graphs, the longest first, in the order of their steps: each with its number in its graph.
+pub(super) fn pack<'a>(graphs: &[&'a Rows], steps: &Steps) -> Vec<(&'a Rows, usize)> {
+    let sizes = steps.sizes().iter().enumerate();
+    sizes.flat_map(|(index, &alive)| graphs[..alive].iter().map(move |&rows| (rows, index))).collect()
+}
+
+/// What the graph-level RNN reads before each row, `[S, M]` or `[S, M + 1]`.
+pub(super) fn inputs(shape: &Shape, packed: &[(&Rows, usize)]) -> Vec<f32> {
+    let (m, width) = (shape.max_prev_node, input_dim(shape));
+    let mut inputs = vec![0.0; packed.len() * width];
+    for (input, &(rows, index)) in inputs.chunks_exact_mut(width).zip(packed) {
+        match index.checked_sub(1) {
+            None => input[..m].fill(1.0), // the original's start of a sequence
+            Some(before) => rows.ones(before).iter().for_each(|&k| input[k as usize] = 1.0),
+        }
+        if shape.mode == Mode::Proper {
+            input[m] = openness(rows, index, shape);
+        }
+    }
+    inputs
+}
+
 /// Gathers graphs into a batch.
 #[derive(Debug)]
 pub struct BatchBuilder {
@@ -95,40 +146,20 @@ impl BatchBuilder {
         graphs.sort_by_key(|rows| Reverse(rows.count()));
         let lengths: Vec<usize> = graphs.iter().map(Rows::count).collect();
         let steps = Steps::of_lengths(&lengths);
-        // The rows in the order of their steps: (graph, row).
-        let packed: Vec<(&Rows, usize)> = steps
-            .sizes()
-            .iter()
-            .enumerate()
-            .flat_map(|(index, &alive)| graphs[..alive].iter().map(move |rows| (rows, index)))
-            .collect();
+        let told: Vec<&Rows> = graphs.iter().collect();
+        let packed = pack(&told, &steps);
         let slots = match self.shape.variant {
             Variant::Mlp => self.independent(&packed),
             Variant::Rnn => Slots::Dependent(self.dependent(&packed, rng)),
         };
         Batch {
             graphs: graphs.len(),
-            inputs: self.inputs(&packed),
+            inputs: inputs(&self.shape, &packed),
             stops: packed.iter().map(|(rows, index)| f32::from(u8::from(index + 1 == rows.count()))).collect(),
             divisor: self.divisor(&packed, graphs.len(), steps.sizes().len()),
             slots,
             steps: Arc::new(steps),
         }
-    }
-
-    fn inputs(&self, packed: &[(&Rows, usize)]) -> Vec<f32> {
-        let (m, width) = (self.shape.max_prev_node, input_dim(&self.shape));
-        let mut inputs = vec![0.0; packed.len() * width];
-        for (input, &(rows, index)) in inputs.chunks_exact_mut(width).zip(packed) {
-            match index.checked_sub(1) {
-                None => input[..m].fill(1.0), // the original's start of a sequence
-                Some(before) => rows.ones(before).iter().for_each(|&k| input[k as usize] = 1.0),
-            }
-            if self.shape.mode == Mode::Proper {
-                input[m] = openness(rows, index, &self.shape);
-            }
-        }
-        inputs
     }
 
     fn independent(&self, packed: &[(&Rows, usize)]) -> Slots {
@@ -161,29 +192,8 @@ impl BatchBuilder {
             chosen = places.into_iter().map(|place| chosen[place]).collect();
         }
         chosen.sort_by_key(|(_, rows, index)| Reverse(rows.width(*index)));
-        let widths: Vec<usize> = chosen.iter().map(|(_, rows, index)| rows.width(*index)).collect();
-        let steps = Steps::of_lengths(&widths);
-        let (mut inputs, mut targets) = (Vec::with_capacity(steps.rows()), Vec::with_capacity(steps.rows()));
-        let mut cursors: Vec<&[u32]> = chosen.iter().map(|(_, rows, index)| rows.ones(*index)).collect();
-        let mut before = vec![1; chosen.len()];
-        for (slot, &alive) in (0..).zip(steps.sizes()) {
-            for (ones, before) in cursors[..alive].iter_mut().zip(&mut before) {
-                let present = ones.first() == Some(&slot);
-                if present {
-                    *ones = &ones[1..];
-                }
-                inputs.push(*before);
-                targets.push(f32::from(u8::from(present)));
-                *before = u32::from(present);
-            }
-        }
-        DependentSlots {
-            rows: chosen.iter().map(|(place, _, _)| *place as u32).collect(),
-            steps: Arc::new(steps),
-            inputs,
-            targets,
-            weight: all as f64 / chosen.len().max(1) as f64,
-        }
+        let weight = all as f64 / chosen.len().max(1) as f64;
+        DependentSlots { weight, ..DependentSlots::of(&chosen) }
     }
 
     /// In mode `proper` the nodes: the loss is in nats per node. In mode `faithful` the slots of the padded batch, as the

@@ -17,7 +17,7 @@ mod rows;
 mod tests;
 
 pub use hyperparameters::{GraphRnnHyperparameters, Shape, Variant};
-pub use inference::GraphRnnModel;
+pub use inference::{GraphRnnModel, PlacedGraphRnn};
 pub use network::GraphRnnNetwork;
 pub use rows::{Rows, buffers};
 

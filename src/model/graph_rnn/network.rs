@@ -1,5 +1,7 @@
 //! The differentiable network: what is trained.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
@@ -7,9 +9,10 @@ use super::batch::{Batch, DependentSlots, Slots};
 use super::rows::input_dim;
 use super::{Shape, Variant};
 use crate::model::Mode;
-use crate::nn::gru::Gru;
+use crate::nn::gru::{Gru, Steps};
 use crate::nn::layer::Linear;
 use crate::nn::loss::binary_cross_entropy_with_logits;
+use crate::nn::rows::pick;
 
 /// The graph-level RNN, the output module, and in mode `proper` the stop bit.
 #[derive(Debug, Clone)]
@@ -89,26 +92,41 @@ impl GraphRnnNetwork {
     /// # Errors
     /// When candle fails.
     pub fn forward(&self, batch: &Batch, dtype: DType, device: &Device) -> Result<GraphRnnLogits> {
-        let rows = batch.steps.rows();
-        let inputs = Tensor::from_slice(&batch.inputs, (rows, input_dim(&self.shape)), device)?.to_dtype(dtype)?;
-        let mut state = self.input.rectified(&inputs)?; // [S, E]
-        let zeros = Tensor::zeros((batch.graphs, self.shape.hidden_dim), dtype, device)?;
-        for layer in &self.graph_level {
-            state = layer.forward(&layer.project(&state)?, &zeros, &batch.steps)?; // [S, H]
-        }
-        let slots = match (&self.output, &batch.slots) {
-            (Output::Independent(mlp), _) => mlp.forward(&state)?, // [S, M]
-            (Output::Dependent { start, input, edge_level, head }, Slots::Dependent(slots)) => {
-                let start = start.forward(&state)?;
-                let states = edge_states(&start, input, edge_level, slots, (self.shape.edge_hidden_dim, dtype))?;
-                head.forward(&states)?.squeeze(1)?
-            }
-            (Output::Dependent { .. }, Slots::Independent { .. }) => {
-                candle_core::bail!("the batch was made for another variant")
-            }
+        let inputs = Tensor::from_slice(&batch.inputs, (batch.steps.rows(), input_dim(&self.shape)), device)?;
+        let state = self.states(&inputs.to_dtype(dtype)?, batch.graphs, &batch.steps)?;
+        let dependent = match &batch.slots {
+            Slots::Dependent(slots) => Some(slots),
+            Slots::Independent { .. } => None,
         };
-        let stops = self.stop.as_ref().map(|stop| stop.forward(&state)?.squeeze(1)).transpose()?;
-        Ok(GraphRnnLogits { slots, stops })
+        Ok(GraphRnnLogits { slots: self.slots(&state, dependent)?, stops: self.stops(&state)? })
+    }
+
+    /// The graph-level RNN's states `[S, H]` after the rows of `inputs`.
+    pub(super) fn states(&self, inputs: &Tensor, graphs: usize, steps: &Arc<Steps>) -> Result<Tensor> {
+        let mut state = self.input.rectified(inputs)?; // [S, E]
+        let zeros = Tensor::zeros((graphs, self.shape.hidden_dim), state.dtype(), state.device())?;
+        for layer in &self.graph_level {
+            state = layer.forward(&layer.project(&state)?, &zeros, steps)?; // [S, H]
+        }
+        Ok(state)
+    }
+
+    /// The logits of the slots of all rows `[S, M]`, or of those that an edge-level RNN is to go through `[slots]`.
+    pub(super) fn slots(&self, state: &Tensor, dependent: Option<&DependentSlots>) -> Result<Tensor> {
+        match (&self.output, dependent) {
+            (Output::Independent(mlp), _) => mlp.forward(state),
+            (Output::Dependent { start, input, edge_level, head }, Some(slots)) => {
+                let start = start.forward(state)?;
+                let sizes = (self.shape.edge_hidden_dim, state.dtype());
+                head.forward(&edge_states(&start, input, edge_level, slots, sizes)?)?.squeeze(1)
+            }
+            (Output::Dependent { .. }, None) => candle_core::bail!("the batch was made for another variant"),
+        }
+    }
+
+    /// The logits of the stops `[S]`, in mode `proper`.
+    pub(super) fn stops(&self, state: &Tensor) -> Result<Option<Tensor>> {
+        self.stop.as_ref().map(|stop| stop.forward(state)?.squeeze(1)).transpose()
     }
 
     /// In mode `proper` the batch's negative log-likelihood in nats per node, what is out of reach left out, for it doesn't
@@ -148,15 +166,14 @@ fn edge_states(
 ) -> Result<Tensor> {
     let device = start.device();
     let rows = slots.rows.len();
-    let mut start = start.index_select(&Tensor::from_slice(&slots.rows, rows, device)?, 0)?;
+    let mut start = pick(start, &slots.rows)?;
     let bits = Tensor::new(&[[0.0_f32], [1.0]], device)?.to_dtype(dtype)?;
     // A slot's input is one of two, so both are projected once and each slot takes its own.
     let bits = input.rectified(&bits)?; // [2, E']
-    let inputs = Tensor::from_slice(&slots.inputs, slots.steps.rows(), device)?;
     let mut states: Option<Tensor> = None;
     for layer in layers {
         let projected = match &states {
-            None => layer.project(&bits)?.index_select(&inputs, 0)?,
+            None => pick(&layer.project(&bits)?, &slots.inputs)?,
             Some(states) => layer.project(states)?,
         };
         states = Some(layer.forward(&projected, &start, &slots.steps)?);

@@ -85,6 +85,12 @@ impl BatchBuilder {
         self.paths = finder;
     }
 
+    /// Nodes and pairs collected so far.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.batch.node_count() + self.batch.pair_count()
+    }
+
     /// The batch collected; the builder starts anew.
     pub fn finish(&mut self) -> Batch {
         std::mem::replace(&mut self.batch, empty())

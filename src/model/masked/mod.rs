@@ -10,6 +10,7 @@ pub mod batch;
 mod inference;
 pub mod network;
 mod path;
+mod placed;
 pub mod sample;
 pub mod statistics;
 
@@ -18,6 +19,7 @@ mod tests;
 
 pub use inference::MaskedModel;
 pub use path::PATH_CLASSES;
+pub use placed::PlacedMasked;
 
 use super::Kind;
 

@@ -9,6 +9,7 @@ use crate::model::{MaskedHyperparameters, Vocabulary};
 use crate::nn::graph_convolution::GraphConvolution;
 use crate::nn::layer::Linear;
 use crate::nn::loss::binary_cross_entropy_with_logits;
+use crate::nn::rows::pick;
 
 /// Structural node inputs: the constant 1 and ln(1 + degree). They need no attributes.
 pub const NODE_INPUTS: usize = 2;
@@ -55,17 +56,15 @@ impl MaskedNetwork {
         let inputs = Tensor::from_slice(&batch.node_features, (n, NODE_INPUTS), device)?.to_dtype(dtype)?;
         let mut h = self.input.forward(&inputs)?; // [N, H]
         if let Some(embedding) = &self.label_embedding {
-            h = (h + embedding.index_select(&Tensor::from_slice(&batch.labels, n, device)?, 0)?)?;
+            h = (h + pick(embedding, &batch.labels)?)?;
         }
         for convolution in &self.convolutions {
             h = convolution.forward(&h, &batch.adjacency)?;
         }
-        let p = batch.pair_count();
-        let index = |nodes: &[u32]| Tensor::from_slice(nodes, p, device);
-        let (u, v) = (h.index_select(&index(&batch.first)?, 0)?, h.index_select(&index(&batch.second)?, 0)?);
+        let (u, v) = (pick(&h, &batch.first)?, pick(&h, &batch.second)?);
         // Sum and product say all of an unordered pair that [z_u, z_v] says of an ordered one.
         let pair = Tensor::cat(&[(&u + &v)?, (u * v)?], 1)?; // [P, 2 H]
-        let path = self.path_embedding.index_select(&index(&batch.path_classes)?, 0)?; // [P, H]
+        let path = pick(&self.path_embedding, &batch.path_classes)?; // [P, H]
         let hidden = (self.pair_first.forward(&pair)? + path)?.relu()?;
         let hidden = self.pair_second.rectified(&hidden)?;
         self.output.forward(&hidden)?.squeeze(1) // [P, 1] -> [P]

@@ -4,8 +4,8 @@
 //! there is: the logits of positives *and* negatives, their spread and their tails are kept here.
 
 use super::MaskedModel;
-use super::inference::sigmoid;
-use super::sample::draw;
+use super::inference::{Logits, sigmoid};
+use super::sample::{EdgeSample, draw};
 use crate::graph::Graph;
 use crate::model::{Evidence, Observation};
 use crate::nn::seed::stream;
@@ -36,8 +36,16 @@ pub fn names() -> Vec<String> {
 /// A graph without edges, or without non-edges, gets zeros for the logits it doesn't have: its size tells it apart.
 #[must_use]
 pub fn observe(model: &MaskedModel, graph: &Graph, samples: usize, seed: u64) -> Observation {
-    let drawn = draw(graph, samples, &mut stream(seed, "scoring", 0));
-    let logits = model.logits(graph, &drawn);
+    observation(&model.logits(graph, &drawn(graph, samples, seed)))
+}
+
+/// The edges that a graph is observed through.
+pub(super) fn drawn(graph: &Graph, samples: usize, seed: u64) -> Vec<EdgeSample> {
+    draw(graph, samples, &mut stream(seed, "scoring", 0))
+}
+
+/// What the logits of a graph's samples say of it.
+pub(super) fn observation(logits: &Logits) -> Observation {
     let mut statistics = summarise(&logits.edges);
     let unlikeliness = -statistics[0];
     statistics.extend(summarise(&logits.non_edges));

@@ -14,6 +14,7 @@ use candle_nn::{Init, VarBuilder};
 use kernel::Inputs;
 pub use packed::PackedGru;
 
+use super::dispatch::is_fused;
 use super::layer::affine;
 use super::matmul::View;
 use super::real::{Real, contiguous};
@@ -110,13 +111,13 @@ impl Gru {
     /// When the shapes don't fit.
     pub fn forward(&self, projected: &Tensor, start: &Tensor, steps: &Arc<Steps>) -> Result<Tensor> {
         let (_, h) = self.weight_hh.dims2()?;
-        let recurrent = Tensor::cat(&[&self.weight_hh, &self.bias_hh.unsqueeze(1)?], 1)?; // [3 H, H + 1]
         let rows = steps.rows();
         let sequences = steps.sizes().first().copied().unwrap_or(0);
         if projected.dims() != [rows, 3 * h] || start.dims() != [sequences, h] {
             bail!("gru: {:?} and {:?} for {rows} rows of {sequences} sequences", projected.dims(), start.dims());
         }
-        if projected.device().is_cpu() && rows > 0 {
+        if is_fused(projected) && rows > 0 {
+            let recurrent = Tensor::cat(&[&self.weight_hh, &self.bias_hh.unsqueeze(1)?], 1)?; // [3 H, H + 1]
             return projected.contiguous()?.apply_op3(&recurrent, &start.contiguous()?, Recurrence(Arc::clone(steps)));
         }
         self.composed(projected, start, steps)

@@ -5,6 +5,7 @@
 //! What a sequence costs is the same bits whatever stands beside it.
 
 mod graph_level;
+mod placed;
 mod slots;
 mod tally;
 
@@ -22,6 +23,7 @@ use crate::model::sequence::Sequence;
 use crate::nn::lanes::LANES;
 use crate::nn::packed::check_weights;
 use graph_level::GraphLevel;
+pub use placed::PlacedGraphRnn;
 use slots::{SlotBuffers, SlotLevel, SlotRow};
 use tally::Tally;
 
