@@ -263,7 +263,7 @@ impl KindScore {
 }
 
 impl CompletionWire {
-    fn new(Completion { values, mean, histogram }: &Completion) -> Self {
+    fn new(Completion { values, mean, histogram, .. }: &Completion) -> Self {
         Self {
             samples: values.len(),
             mean: *mean,
