@@ -1,4 +1,4 @@
-//! What isomorphism alone says of a task: which anomalies the detectors have met, and how well any score could do.
+//! What isomorphism alone says of a comparison: which anomalies the detectors have met, and how well any score could do.
 
 use std::collections::HashMap;
 

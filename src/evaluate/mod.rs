@@ -54,9 +54,9 @@ pub struct PinnedDetector {
     pub kind: Kind,
 }
 
-/// The graphs of a task: those of the normal family by split, and all of the others.
+/// What is compared: the graphs of the normal family by split, and all of the others.
 #[derive(Debug, Clone, Default)]
-pub struct Task {
+pub struct Comparison {
     pub normal: NormalGraphs,
     /// In the order of the report.
     pub anomalous: Vec<(String, Vec<Graph>)>,
@@ -102,16 +102,16 @@ pub enum EvaluateError {
 /// # Errors
 /// See [`EvaluateError`]: without a train graph, a test graph or an anomalous one there is nothing to compare.
 pub fn evaluate(
-    task: &Task,
+    comparison: &Comparison,
     detectors: &[(DetectorId, &Detector)],
     seed: u64,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation, EvaluateError> {
-    check(task, detectors)?;
-    let lots = lots(task);
+    check(comparison, detectors)?;
+    let lots = lots(comparison);
     let mut steps = Steps { observer };
     let heard = scoring::ask(detectors, &lots, &mut steps)?;
-    let floors = floors(task, &lots, seed, &mut steps)?;
+    let floors = floors(comparison, &lots, seed, &mut steps)?;
 
     let rounds = detectors.len() as u64 + 1;
     let mut standings = Vec::new();
@@ -135,12 +135,12 @@ pub fn evaluate(
     Ok(Evaluation {
         seed,
         normal: NormalFamily {
-            family: task.normal.family.clone(),
-            train: task.normal.train.len(),
-            calibration: task.normal.calibration.len(),
-            test: task.normal.test.len(),
+            family: comparison.normal.family.clone(),
+            train: comparison.normal.train.len(),
+            calibration: comparison.normal.calibration.len(),
+            test: comparison.normal.test.len(),
         },
-        anomalous: known_anomalies(task),
+        anomalous: known_anomalies(comparison),
         ceiling: kinship::ceiling(&normal, &anomalous),
         combined,
         detectors,
@@ -148,9 +148,9 @@ pub fn evaluate(
     })
 }
 
-fn check(task: &Task, detectors: &[(DetectorId, &Detector)]) -> Result<(), EvaluateError> {
+fn check(comparison: &Comparison, detectors: &[(DetectorId, &Detector)]) -> Result<(), EvaluateError> {
     let unusable = |what: String| Err(EvaluateError::Unusable(what));
-    let NormalGraphs { family, train, test, .. } = &task.normal;
+    let NormalGraphs { family, train, test, .. } = &comparison.normal;
     if detectors.is_empty() {
         return unusable("there is no detector to evaluate".to_owned());
     }
@@ -160,18 +160,18 @@ fn check(task: &Task, detectors: &[(DetectorId, &Detector)]) -> Result<(), Evalu
     if test.is_empty() {
         return unusable(format!("family `{family}` has no test graphs"));
     }
-    match task.anomalous.iter().find(|(_, graphs)| graphs.is_empty()) {
+    match comparison.anomalous.iter().find(|(_, graphs)| graphs.is_empty()) {
         Some((name, _)) => unusable(format!("family `{name}` has no graphs")),
-        None if task.anomalous.is_empty() => unusable("there is no family to compare with".to_owned()),
+        None if comparison.anomalous.is_empty() => unusable("there is no family to compare with".to_owned()),
         None => Ok(()),
     }
 }
 
 /// Everything that is scored: the train and the test split of the normal family, then each other family.
-fn lots(task: &Task) -> Vec<Lot<'_>> {
+fn lots(comparison: &Comparison) -> Vec<Lot<'_>> {
     let lot = |(sample, graphs)| Lot { sample, graphs: Vec::from_iter(graphs) };
-    let normal = [(Sample::Train, &task.normal.train), (Sample::Test, &task.normal.test)];
-    let others = task.anomalous.iter().enumerate().map(|(index, (_, graphs))| (Sample::Anomalous(index), graphs));
+    let normal = [(Sample::Train, &comparison.normal.train), (Sample::Test, &comparison.normal.test)];
+    let others = comparison.anomalous.iter().enumerate().map(|(index, (_, graphs))| (Sample::Anomalous(index), graphs));
     normal.into_iter().chain(others).map(lot).collect()
 }
 
@@ -184,24 +184,24 @@ fn anomalous_graphs<'a>(lots: &[Lot<'a>]) -> Vec<&'a Graph> {
 }
 
 /// The other families, with how many of their graphs the detectors have met in training or calibration.
-fn known_anomalies(task: &Task) -> Vec<AnomalousFamily> {
+fn known_anomalies(comparison: &Comparison) -> Vec<AnomalousFamily> {
     let mut met = Classes::default();
-    met.enter(&task.normal.train.iter().chain(&task.normal.calibration).collect::<Vec<_>>());
+    met.enter(&comparison.normal.train.iter().chain(&comparison.normal.calibration).collect::<Vec<_>>());
     let family = |(family, graphs): &(String, Vec<Graph>)| AnomalousFamily {
         family: family.clone(),
         graphs: graphs.len(),
         known_isomorphs: met.know(&graphs.iter().collect::<Vec<_>>()).into_iter().filter(|known| *known).count(),
     };
-    task.anomalous.iter().map(family).collect()
+    comparison.anomalous.iter().map(family).collect()
 }
 
 fn floors(
-    task: &Task,
+    comparison: &Comparison,
     lots: &[Lot<'_>],
     seed: u64,
     steps: &mut Steps<'_>,
 ) -> Result<Vec<FloorStanding>, EvaluateError> {
-    let train: Vec<&Graph> = task.normal.train.iter().collect();
+    let train: Vec<&Graph> = comparison.normal.train.iter().collect();
     let mut floors = Vec::new();
     for (done, floor) in Floor::ALL.into_iter().enumerate() {
         steps.tell("floors", done as u64, Floor::ALL.len() as u64)?;

@@ -21,7 +21,7 @@ fn sparse(count: u64, seed: u64) -> Vec<Graph> {
     (0..count).map(|index| random_graph(10 + index as usize % 5, 10 + index as usize % 5, seed + index)).collect()
 }
 
-fn task() -> Task {
+fn comparison() -> Comparison {
     let graphs = NormalGraphs {
         family: "normal".to_owned(),
         train: normal(140, 0),
@@ -32,7 +32,7 @@ fn task() -> Task {
     known[3] = graphs.train[5].relabelled(&crate::graph::testing::permutation(graphs.train[5].node_count(), 1));
     known[4] = graphs.test[5].clone();
     let anomalous = vec![("sparse".to_owned(), known), ("sparser".to_owned(), sparse(10, 4000))];
-    Task { normal: graphs, anomalous }
+    Comparison { normal: graphs, anomalous }
 }
 
 struct Undisturbed;
@@ -49,7 +49,7 @@ impl train::Observer for Undisturbed {
     }
 }
 
-fn detector(kind: Kind, task: &Task) -> Detector {
+fn detector(kind: Kind, comparison: &Comparison) -> Detector {
     let own = match kind {
         Kind::GraphRnn => json!({"embedding_dim": 8, "edge_hidden_dim": 4, "edge_embedding_dim": 4, "orderings": 2}),
         _ => json!({"edges_per_graph": 4, "samples": 10}),
@@ -62,9 +62,9 @@ fn detector(kind: Kind, task: &Task) -> Detector {
         graphs.iter().zip(from..).map(|(graph, row)| (GraphId::new(row), graph.clone())).collect()
     };
     let data = TrainingData {
-        train: named(&task.normal.train, 0),
-        calibration: named(&task.normal.calibration, 1000),
-        test: named(&task.normal.test, 2000),
+        train: named(&comparison.normal.train, 0),
+        calibration: named(&comparison.normal.calibration, 1000),
+        test: named(&comparison.normal.test, 2000),
     };
     train::fit(&spec, &data, None, &mut Undisturbed).unwrap()
 }
@@ -92,11 +92,11 @@ fn id(number: u128) -> DetectorId {
 
 #[test]
 fn a_report_says_what_the_detectors_say() {
-    let task = task();
-    let (rnn, mask) = (detector(Kind::GraphRnn, &task), detector(Kind::FullMask, &task));
+    let comparison = comparison();
+    let (rnn, mask) = (detector(Kind::GraphRnn, &comparison), detector(Kind::FullMask, &comparison));
     let detectors = [(id(1), &rnn), (id(2), &mask)];
     let mut recorder = Recorder::default();
-    let report = evaluate(&task, &detectors, 7, &mut recorder).unwrap();
+    let report = evaluate(&comparison, &detectors, 7, &mut recorder).unwrap();
 
     // The verdict that is served, asked for by hand.
     let asked = |graphs: &[Graph]| -> Vec<_> {
@@ -107,7 +107,8 @@ fn a_report_says_what_the_detectors_say() {
         };
         graphs.iter().map(of).collect()
     };
-    let (tests, sparse, sparser) = (asked(&task.normal.test), asked(&task.anomalous[0].1), asked(&task.anomalous[1].1));
+    let (tests, sparse, sparser) =
+        (asked(&comparison.normal.test), asked(&comparison.anomalous[0].1), asked(&comparison.anomalous[1].1));
     let nonconformity = |of: &[crate::detector::Verdict]| of.iter().map(|one| one.nonconformity).collect::<Vec<_>>();
     let anomalous = [nonconformity(&sparse), nonconformity(&sparser)];
     let ranking = &report.combined.ranking;
@@ -144,9 +145,9 @@ fn a_report_says_what_the_detectors_say() {
 
 #[test]
 fn distributions_count_every_graph_and_edge() {
-    let task = task();
-    let (rnn, mask) = (detector(Kind::GraphRnn, &task), detector(Kind::FullMask, &task));
-    let report = evaluate(&task, &[(id(1), &rnn), (id(2), &mask)], 7, &mut Recorder::default()).unwrap();
+    let comparison = comparison();
+    let (rnn, mask) = (detector(Kind::GraphRnn, &comparison), detector(Kind::FullMask, &comparison));
+    let report = evaluate(&comparison, &[(id(1), &rnn), (id(2), &mask)], 7, &mut Recorder::default()).unwrap();
     let samples = [Sample::Train, Sample::Test, Sample::Anomalous(0), Sample::Anomalous(1)];
     let counts = |of: &[SampleDistribution]| of.iter().map(|one| (one.sample, one.count)).collect::<Vec<_>>();
     let graphs: Vec<_> = samples.into_iter().zip([140, 30, 20, 10]).collect();
@@ -161,14 +162,14 @@ fn distributions_count_every_graph_and_edge() {
             |graph: &Graph| mask.score(graph, &ScoreOptions::default()).findings.completion().unwrap().mean.unwrap();
         graphs.iter().map(of).sum::<f64>() / graphs.len() as f64
     };
-    assert!((edges[1].mean - mean(&task.normal.test)).abs() < 1e-9);
+    assert!((edges[1].mean - mean(&comparison.normal.test)).abs() < 1e-9);
 }
 
 #[test]
 fn a_seed_decides_the_report_and_a_stored_one_is_the_same() {
-    let task = task();
-    let mask = detector(Kind::FullMask, &task);
-    let run = |seed| evaluate(&task, &[(id(2), &mask)], seed, &mut Recorder::default()).unwrap();
+    let comparison = comparison();
+    let mask = detector(Kind::FullMask, &comparison);
+    let run = |seed| evaluate(&comparison, &[(id(2), &mask)], seed, &mut Recorder::default()).unwrap();
     let report = run(7);
     assert_eq!(report, run(7));
     assert_ne!(report.combined.ranking.estimates, run(8).combined.ranking.estimates);
@@ -179,11 +180,11 @@ fn a_seed_decides_the_report_and_a_stored_one_is_the_same() {
 
 #[test]
 fn it_stops_when_asked_at_any_step() {
-    let task = task();
-    let mask = detector(Kind::FullMask, &task);
+    let comparison = comparison();
+    let mask = detector(Kind::FullMask, &comparison);
     let run = |stop_after| {
         let mut recorder = Recorder { told: Vec::new(), stop_after };
-        (evaluate(&task, &[(id(2), &mask)], 7, &mut recorder).err(), recorder.told.len())
+        (evaluate(&comparison, &[(id(2), &mask)], 7, &mut recorder).err(), recorder.told.len())
     };
     let (_, steps) = run(None);
     for step in 0..steps {
@@ -193,19 +194,19 @@ fn it_stops_when_asked_at_any_step() {
 
 #[test]
 fn what_cannot_be_compared_is_refused() {
-    let whole = task();
+    let whole = comparison();
     let mask = detector(Kind::FullMask, &whole);
-    let refused = |change: fn(&mut Task)| {
-        let mut task = whole.clone();
-        change(&mut task);
-        match evaluate(&task, &[(id(2), &mask)], 7, &mut Recorder::default()) {
+    let refused = |change: fn(&mut Comparison)| {
+        let mut comparison = whole.clone();
+        change(&mut comparison);
+        match evaluate(&comparison, &[(id(2), &mask)], 7, &mut Recorder::default()) {
             Err(EvaluateError::Unusable(why)) => why,
             other => panic!("{other:?}"),
         }
     };
-    assert!(refused(|task| task.normal.test.clear()).contains("`normal` has no test graphs"));
-    assert!(refused(|task| task.normal.train.clear()).contains("`normal` has no train graphs"));
-    assert!(refused(|task| task.anomalous[1].1.clear()).contains("`sparser` has no graphs"));
-    assert!(refused(|task| task.anomalous.clear()).contains("no family"));
+    assert!(refused(|comparison| comparison.normal.test.clear()).contains("`normal` has no test graphs"));
+    assert!(refused(|comparison| comparison.normal.train.clear()).contains("`normal` has no train graphs"));
+    assert!(refused(|comparison| comparison.anomalous[1].1.clear()).contains("`sparser` has no graphs"));
+    assert!(refused(|comparison| comparison.anomalous.clear()).contains("no family"));
     assert!(matches!(evaluate(&whole, &[], 7, &mut Recorder::default()), Err(EvaluateError::Unusable(_))));
 }

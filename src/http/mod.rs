@@ -16,6 +16,7 @@ mod graph_json;
 mod graphs;
 mod health;
 mod intake;
+mod jobs;
 mod limits;
 mod ndjson;
 mod page;

@@ -6,6 +6,7 @@
 
 mod cursor;
 mod detectors;
+mod evaluations;
 mod families;
 mod graphs;
 mod idempotency;

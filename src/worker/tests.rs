@@ -6,7 +6,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::*;
-use crate::job::{Job, JobEventKind, JobState};
+use crate::job::{Job, JobEventKind, JobState, Progress, Task};
 use crate::model::{Hyperparameters, Kind};
 use crate::store::{self, NewFamily, NewJob};
 use crate::train::{DeviceChoice, TrainingSpec};
@@ -58,7 +58,8 @@ impl Fixture {
         let family = self.store.find_family("ladder").await.unwrap().id;
         let hyperparameters = Hyperparameters::from_json(Kind::FullMask, None).unwrap();
         let spec = TrainingSpec { kind: Kind::FullMask, hyperparameters, seed: 1, device: DeviceChoice::Cpu };
-        let job = self.store.enqueue_job(NewJob { family, spec, idempotency: None }).await.unwrap();
+        let job =
+            self.store.enqueue_job(NewJob { family, task: Task::Training(spec), idempotency: None }).await.unwrap();
         self.pool.wake();
         job.id
     }
@@ -225,11 +226,12 @@ echo '{"event":"progress","progress":{"phase":"training","epoch":2,"epochs":4,"l
 exec sleep 60"#;
     let fixture = Fixture::new(script).await;
     let job = fixture.enqueue().await;
-    let job = fixture.until(job, |job| job.progress.as_ref().is_some_and(|progress| progress.epoch == 2)).await;
+    let second = |job: &Job| matches!(&job.progress, Some(Progress::Training(training)) if training.epoch == 2);
+    let job = fixture.until(job, second).await;
     let eta = job.eta_seconds.unwrap();
     assert!((0.1..60.0).contains(&eta), "two epochs of at least 0.05 s each are left: {eta}");
     assert_eq!(job.checkpoint.unwrap().epoch, 2);
-    assert_eq!(job.progress.unwrap().validation_loss, Some(0.6));
+    assert!(matches!(job.progress, Some(Progress::Training(training)) if training.validation_loss == Some(0.6)));
 }
 
 #[tokio::test]
