@@ -18,6 +18,7 @@ pub mod evaluate;
 pub mod train;
 
 pub mod job;
+pub mod picture;
 
 pub mod artifact;
 pub mod registry;

@@ -119,6 +119,7 @@ pub fn evaluate(
         steps.tell("statistics", done as u64, rounds)?;
         standings.push(standing::of(of, &lots, seed));
     }
+    steps.tell("statistics", rounds, rounds)?;
     let combined = standings.pop().ok_or_else(|| EvaluateError::Unusable("no detector was asked".to_owned()))?;
     let detectors = detectors
         .iter()

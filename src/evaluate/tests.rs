@@ -139,7 +139,7 @@ fn a_report_says_what_the_detectors_say() {
     assert!((0.5..=1.0).contains(&clusters.accuracy));
 
     let phases: Vec<&str> = recorder.told.iter().map(|progress| progress.phase.as_str()).collect();
-    assert_eq!(phases.iter().position(|phase| *phase == "floors"), Some(phases.len() - 5 - 3));
+    assert_eq!(phases.iter().position(|phase| *phase == "floors"), Some(phases.len() - 5 - 4));
     assert!(recorder.told.iter().all(|progress| progress.done <= progress.total));
 }
 

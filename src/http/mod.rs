@@ -10,6 +10,7 @@ mod datasets;
 mod detectors;
 mod distributions;
 mod docs;
+mod evaluations;
 mod families;
 mod family_name;
 mod graph_json;
@@ -23,6 +24,7 @@ mod page;
 mod request_id;
 mod schema;
 mod score;
+mod svg;
 mod trace;
 mod training_jobs;
 
@@ -112,6 +114,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .merge(graphs::router())
         .merge(datasets::router())
         .merge(training_jobs::router())
+        .merge(evaluations::router())
         .merge(detectors::router())
         .merge(active::router())
         .merge(score::router())

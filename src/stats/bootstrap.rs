@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(estimates, RankingEstimates { auroc: one, average_precision: one, fpr_at_95_tpr: none });
     }
 
-    /// The width of an AUROC's interval is about what Hanley and McNeil (1982) give: for 0.5 of 200 and 200 scores a
+    /// The width of an AUROC's interval is about what Hanley and `McNeil` (1982) give: for 0.5 of 200 and 200 scores a
     /// standard error of sqrt(1/12 (1/200 + 1/200)) = 0.0289.
     #[test]
     fn the_width_is_that_of_theory() {

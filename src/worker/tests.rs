@@ -6,6 +6,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::*;
+use crate::evaluate::EvaluationSpec;
 use crate::job::{Job, JobEventKind, JobState, Progress, Task};
 use crate::model::{Hyperparameters, Kind};
 use crate::store::{self, NewFamily, NewJob};
@@ -211,6 +212,25 @@ async fn a_detector_that_is_not_there_is_not_believed() {
     let job = fixture.enqueue().await;
     let job = fixture.until(job, is_final).await;
     assert!(matches!(&job.state, JobState::Failed { failure, .. } if failure.code == "worker_died"), "{job:?}");
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_read_is_not_believed() {
+    let script = r#"echo x >> "$data_dir/runs"
+echo '{"event":"progress","progress":{"phase":"scoring","done":1,"total":4}}'
+echo '{"event":"report","part":"{\"seed\":"}'; echo '{"event":"report","part":"1"}'; echo '{"event":"finished"}'"#;
+    let fixture = Fixture::new(script).await;
+    let family = fixture.store.find_family("ladder").await.unwrap().id;
+    let task = Task::Evaluation(EvaluationSpec { anomalous: Vec::new(), detectors: Vec::new(), seed: 1 });
+    let job = fixture.store.enqueue_job(NewJob { family, task, idempotency: None }).await.unwrap().id;
+    fixture.pool.wake();
+    let job = fixture.until(job, is_final).await;
+    let JobState::Failed { failure, .. } = &job.state else { panic!("{job:?}") };
+    assert_eq!(failure.code, "worker_died");
+    assert!(failure.detail.starts_with("The evaluation died 3 times"), "{failure:?}");
+    assert!(failure.detail.contains("the report that it made cannot be read"), "{failure:?}");
+    assert!(matches!(&job.progress, Some(Progress::Evaluation(progress)) if progress.done == 1), "{job:?}");
+    assert_eq!(fixture.written("runs").await.lines().count(), 3);
 }
 
 #[tokio::test]

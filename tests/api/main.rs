@@ -20,6 +20,7 @@ mod detection;
 mod detectors;
 mod distributions;
 mod errors;
+mod evaluations;
 mod families;
 mod graphs;
 mod health;

@@ -21,11 +21,11 @@ const MOST_REFERENCES: usize = 4_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Floor {
-    /// −ln of the kernel density of n.
+    /// −ln of the kernel density of ln n. Of the logarithm: sizes are skewed, and one kernel must fit both tails.
     NodeCount,
-    /// −ln of the kernel density of m.
+    /// −ln of the kernel density of ln(1 + m).
     EdgeCount,
-    /// −ln of the kernel density of the Erdos-Renyi likelihood a node, its p fitted on the train split.
+    /// −ln of the kernel density of ln(1 + NLL/n) under the Erdos-Renyi model, its p fitted on the train split.
     ErdosRenyi,
     /// The mean distance to the 5 nearest train graphs by twelve structural statistics.
     #[serde(rename = "structure-5nn")]
@@ -55,11 +55,11 @@ impl Floor {
     pub fn score(self, train: &[&Graph], graphs: &[&Graph]) -> Vec<f64> {
         let train: Vec<&Graph> = train.iter().step_by(train.len().div_ceil(MOST_REFERENCES).max(1)).copied().collect();
         match self {
-            Self::NodeCount => scalar(&train, graphs, |graph| graph.node_count() as f64),
-            Self::EdgeCount => scalar(&train, graphs, |graph| graph.edge_count() as f64),
+            Self::NodeCount => scalar(&train, graphs, |graph| (graph.node_count() as f64).ln()),
+            Self::EdgeCount => scalar(&train, graphs, |graph| (graph.edge_count() as f64).ln_1p()),
             Self::ErdosRenyi => {
                 let density = erdos_renyi::density(&train);
-                scalar(&train, graphs, |graph| erdos_renyi::nll_per_node(graph, density))
+                scalar(&train, graphs, |graph| erdos_renyi::nll_per_node(graph, density).ln_1p())
             }
             Self::Structure => structure::distances(&train, graphs),
             Self::WeisfeilerLehman => weisfeiler_lehman::distances(&train, graphs),

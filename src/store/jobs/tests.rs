@@ -136,8 +136,8 @@ async fn an_evaluation_is_a_job_like_any_other() {
     assert_eq!(queued.task, store.find_job(queued.id).await.unwrap().task);
     let page = PageRequest { limit: 5, after: None };
     let listed = async |task| store.list_jobs(task, &page).await.unwrap().items;
-    assert_eq!(listed(TaskName::Training).await, [training.clone()]);
-    assert_eq!(listed(TaskName::Evaluation).await, [queued.clone()]);
+    assert_eq!(listed(TaskName::Training).await, std::slice::from_ref(&training));
+    assert_eq!(listed(TaskName::Evaluation).await, std::slice::from_ref(&queued));
     assert_eq!(store.claim_job(LONG).await.unwrap().unwrap().job.id, training.id, "one queue for both");
     let claimed = store.claim_job(LONG).await.unwrap().unwrap();
     assert_eq!((claimed.job.id, claimed.job.task), (queued.id, queued.task));
