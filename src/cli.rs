@@ -38,6 +38,9 @@ pub enum Command {
     /// Run one attempt at a training job: the service starts this itself
     #[command(hide = true)]
     Train(Train),
+    /// Run one attempt at an evaluation: the service starts this itself
+    #[command(hide = true)]
+    Evaluate(Evaluate),
     /// Make what ships with the service
     #[command(hide = true, subcommand)]
     Samples(SamplesCommand),
@@ -101,6 +104,18 @@ pub struct Train {
     /// The detector to make
     #[arg(long)]
     pub detector: DetectorId,
+}
+
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub logging: Logging,
+    #[arg(long)]
+    pub job: JobId,
+    #[arg(long)]
+    pub attempt: u32,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,8 +3,59 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::evaluate::{self, EvaluationSpec};
 use crate::id::{DetectorId, FamilyId, JobId};
-use crate::train::{Progress, TrainingSpec};
+use crate::train::{self, TrainingSpec};
+
+/// What a job does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    Training(TrainingSpec),
+    Evaluation(EvaluationSpec),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskName {
+    Training,
+    Evaluation,
+}
+
+impl Task {
+    #[must_use]
+    pub const fn name(&self) -> TaskName {
+        match self {
+            Self::Training(_) => TaskName::Training,
+            Self::Evaluation(_) => TaskName::Evaluation,
+        }
+    }
+}
+
+impl TaskName {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Evaluation => "evaluation",
+        }
+    }
+}
+
+/// What a succeeded job made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    Detector(DetectorId),
+    /// A report under the job's own id.
+    Evaluation,
+}
+
+/// How far a job has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Progress {
+    Training(train::Progress),
+    Evaluation(evaluate::Progress),
+}
 
 /// Why a job failed, for its `error` field: a problem without an HTTP status of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +74,7 @@ pub enum JobState {
         attempt: u32,
     },
     Succeeded {
-        detector: DetectorId,
+        product: Product,
         finished_at: OffsetDateTime,
     },
     Failed {
@@ -56,9 +107,10 @@ impl JobState {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub id: JobId,
+    /// What it trains on, or evaluates the detectors of.
     pub family: FamilyId,
     pub family_name: String,
-    pub spec: TrainingSpec,
+    pub task: Task,
     pub state: JobState,
     /// Attempts that count: those begun since the job was last queued by a user, without those that a shutdown ended. The
     /// third death of a worker fails the job.
@@ -105,7 +157,9 @@ pub enum JobEventKind {
         detail: String,
     },
     Succeeded {
-        detector_id: DetectorId,
+        /// Of a training.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detector_id: Option<DetectorId>,
     },
     Failed {
         failure: JobFailure,

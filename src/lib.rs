@@ -1,7 +1,7 @@
 //! graphkin says whether a graph belongs to a family of graphs, learnt from normal graphs alone.
 //!
 //! The quiet core (pure, synchronous: no files, no clock, no globals), in reading order:
-//! identifiers, graphs, layers, models, statistics, detectors, training, jobs. Then the shell, which touches the world.
+//! identifiers, graphs, layers, models, statistics, detectors, training, evaluation, jobs. Then the shell, which touches the world.
 //! `ARCHITECTURE.md` tells who may import whom; `tests/api/architecture.rs` holds it.
 
 pub mod graph;
@@ -14,8 +14,11 @@ pub mod model;
 
 pub mod detector;
 
-pub mod job;
+pub mod evaluate;
 pub mod train;
+
+pub mod job;
+pub mod picture;
 
 pub mod artifact;
 pub mod registry;

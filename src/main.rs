@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use graphkin::app::{backup, health, keys, samples, serve, train};
+use graphkin::app::{backup, evaluate, health, keys, samples, serve, train};
 use graphkin::cli::{Cli, Command, SamplesCommand};
 use graphkin::config::{self, LayerError};
 use tokio::runtime::Runtime;
@@ -41,6 +41,7 @@ fn run_on(runtime: &Runtime, command: Command) -> anyhow::Result<ExitCode> {
         Command::Openapi => graphkin::app::print(&graphkin::http::openapi_yaml())?,
         Command::Health(health) => return Ok(health::check(health.listen)),
         Command::Train(arguments) => runtime.block_on(train(arguments))?,
+        Command::Evaluate(arguments) => runtime.block_on(evaluate(arguments))?,
         Command::Samples(SamplesCommand::Make { out }) => runtime.block_on(samples::make(&out))?,
     }
     Ok(ExitCode::SUCCESS)

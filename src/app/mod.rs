@@ -29,7 +29,7 @@ use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::scorer::Scorer;
 use crate::store::{Scope, Store};
-use crate::worker::{self, TrainerConfig, WorkerPool};
+use crate::worker::{self, AttemptConfig, WorkerPool};
 use crate::{cli, telemetry};
 
 /// How often histograms are folded and gauges that nobody else sets are set.
@@ -72,7 +72,7 @@ impl App {
         let artifacts = config.place.artifacts().context("the artefact storage cannot be opened")?;
         let recovered = store.recover_jobs().await?;
         if recovered > 0 {
-            warn!(jobs = recovered, "training was cut off when the service last ended: it goes on");
+            warn!(jobs = recovered, "jobs were cut off when the service last ended: they go on");
         }
         worker::drop_lost_detectors(&store, &artifacts).await?;
         if config.load_samples {
@@ -201,8 +201,20 @@ pub async fn train(arguments: cli::Train) -> anyhow::Result<()> {
     telemetry::log(&arguments.logging)?;
     let artifacts = arguments.place.artifacts()?;
     let cli::Train { job, attempt, detector, place, .. } = arguments;
-    let config = TrainerConfig { job, attempt, detector, store: place.store(1) };
-    worker::train(config, artifacts).await.context("nobody listens")
+    let config = AttemptConfig { job, attempt, store: place.store(1) };
+    worker::train(config, detector, artifacts).await.context("nobody listens")
+}
+
+/// `graphkin evaluate`: the child process of a worker.
+///
+/// # Errors
+/// When standard output is gone, or the artefact storage can't be opened.
+pub async fn evaluate(arguments: cli::Evaluate) -> anyhow::Result<()> {
+    telemetry::log(&arguments.logging)?;
+    let artifacts = arguments.place.artifacts()?;
+    let cli::Evaluate { job, attempt, place, .. } = arguments;
+    let config = AttemptConfig { job, attempt, store: place.store(1) };
+    worker::evaluate(config, artifacts).await.context("nobody listens")
 }
 
 /// Writes to standard output at once, whether a terminal or a pipe reads it.

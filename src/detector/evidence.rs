@@ -16,6 +16,8 @@ pub enum Findings {
 pub struct Completion {
     /// One for each sample.
     pub values: Vec<f64>,
+    /// Of the non-edges sampled beside them; one a sample, but where the graph has none.
+    pub non_edges: Vec<f64>,
     /// `None` for a graph without edges.
     pub mean: Option<f64>,
     /// 10 bins of [0, 1].
@@ -46,14 +48,21 @@ pub struct Nll {
 impl Findings {
     /// The average over a detector's members, which all are of one kind. At least one.
     pub(super) fn average<'a>(evidence: impl Iterator<Item = &'a Evidence>) -> Self {
-        let (mut completions, mut likelihoods) = (Vec::new(), Vec::new());
+        let (mut completions, mut non_completions, mut likelihoods) = (Vec::new(), Vec::new(), Vec::new());
         for found in evidence {
             match found {
-                Evidence::Completions(values) => completions.push(values.as_slice()),
+                Evidence::Completions { edges, non_edges } => {
+                    completions.push(edges.as_slice());
+                    non_completions.push(non_edges.as_slice());
+                }
                 Evidence::Likelihood(likelihood) => likelihoods.push(likelihood),
             }
         }
-        if likelihoods.is_empty() { Self::Completion(completion(&completions)) } else { Self::Nll(nll(&likelihoods)) }
+        if likelihoods.is_empty() {
+            Self::Completion(completion(&completions, &non_completions))
+        } else {
+            Self::Nll(nll(&likelihoods))
+        }
     }
 
     #[must_use]
@@ -74,15 +83,19 @@ impl Findings {
 }
 
 /// The completion scores of a graph, averaged over the members sample by sample: every member was asked of the same.
-fn completion(members: &[&[f64]]) -> Completion {
-    let count = members.iter().map(|values| values.len()).min().unwrap_or(0);
-    let averages: Vec<f64> =
-        (0..count).map(|i| members.iter().map(|values| values[i]).sum::<f64>() / members.len() as f64).collect();
+fn completion(edges: &[&[f64]], non_edges: &[&[f64]]) -> Completion {
+    let averages = averages(edges);
     Completion {
         mean: (!averages.is_empty()).then(|| averages.iter().sum::<f64>() / averages.len() as f64),
         histogram: Histogram::of(&averages, 0.0, 1.0, 10),
         values: averages,
+        non_edges: self::averages(non_edges),
     }
+}
+
+fn averages(members: &[&[f64]]) -> Vec<f64> {
+    let count = members.iter().map(|values| values.len()).min().unwrap_or(0);
+    (0..count).map(|i| members.iter().map(|values| values[i]).sum::<f64>() / members.len() as f64).collect()
 }
 
 /// The likelihoods of a graph under each member, averaged figure by figure.
@@ -125,9 +138,13 @@ mod tests {
             assert!((figure - expected).abs() < 1e-12);
         }
 
-        let found =
-            Findings::average([Evidence::Completions(vec![0.2, 0.4]), Evidence::Completions(vec![0.4, 0.8])].iter());
+        let of = |edges: &[f64], non_edges: &[f64]| Evidence::Completions {
+            edges: edges.to_vec(),
+            non_edges: non_edges.to_vec(),
+        };
+        let found = Findings::average([of(&[0.2, 0.4], &[0.1]), of(&[0.4, 0.8], &[0.3])].iter());
         let completion = found.completion().unwrap();
         assert!((completion.values[0] - 0.3).abs() < 1e-12 && (completion.mean.unwrap() - 0.45).abs() < 1e-12);
+        assert!((completion.non_edges[0] - 0.2).abs() < 1e-12);
     }
 }

@@ -1,4 +1,4 @@
-//! What is stored of a family's score distributions: `/v1/families/{family}/distributions`.
+//! What is stored of a family's score distributions: `/v1/families/{family}/distributions`, and as a picture.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,16 @@ use super::AppState;
 use super::bins::Bins;
 use super::error::Problem;
 use super::extract::Path;
+use super::svg;
 use crate::detector::Distribution;
 use crate::graph::split::Split;
 use crate::id::DetectorId;
 use crate::model::Kind;
+use crate::picture;
 use crate::stats::summary::QUANTILES;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get_distributions))
+    OpenApiRouter::new().routes(routes!(get_distributions)).routes(routes!(get_distributions_picture))
 }
 
 /// The distributions of a family's active detectors.
@@ -97,6 +99,30 @@ async fn get_distributions(State(state): State<AppState>, Path(family): Path<Str
         detectors.push(DetectorDistributions { kind: active.kind, detector_id: active.id, distributions });
     }
     Ok(axum::Json(FamilyDistributions { family: family.name, detectors }).into_response())
+}
+
+/// Get the score distributions of a family as a picture
+///
+/// A row of charts for each active detector: the likelihood or the completion scores, the nonconformity and the p-values,
+/// each split over the others.
+#[utoipa::path(get, path = "/v1/families/{family}/distributions.svg", tag = "detectors",
+    operation_id = "get_distributions_picture", security(("key" = ["read"])),
+    params(("family" = String, Path, description = "The family's name.", example = "aids-0")),
+    responses(
+        (status = 200, description = "The picture.", body = String, content_type = "image/svg+xml"),
+        (status = 404, description = "There is no such family."),
+    ))]
+async fn get_distributions_picture(
+    State(state): State<AppState>,
+    Path(family): Path<String>,
+) -> Result<Response, Problem> {
+    let family = state.store.find_family(&family).await?;
+    let mut detectors = Vec::new();
+    for active in state.store.active_detectors(family.id).await? {
+        let distributions = state.store.distributions(active.id).await?;
+        detectors.push(picture::DetectorDistributions { kind: active.kind, distributions });
+    }
+    svg::answer(picture::distributions(&family.name, &detectors))
 }
 
 #[cfg(test)]

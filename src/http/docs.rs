@@ -30,6 +30,7 @@ use super::error::{PROBLEM_JSON, ProblemBody, ProblemPlace};
         (name = "datasets", description = "Whole datasets, read or generated: a family for each class."),
         (name = "training-jobs", description = "Training in the background: queued, followed live, cancelled, run again."),
         (name = "detectors", description = "Trained models of a family, which of them score, and their score distributions."),
+        (name = "evaluations", description = "What a family's detectors are worth against other families, beside what needs no learning."),
         (name = "score", description = "How unlikely a graph is under a family."),
         (name = "health", description = "For probes and monitoring; open to anybody."),
     )

@@ -12,18 +12,21 @@ mod detectors;
 mod distributions;
 mod docs;
 mod drift;
+mod evaluations;
 mod families;
 mod family_name;
 mod graph_json;
 mod graphs;
 mod health;
 mod intake;
+mod jobs;
 mod limits;
 mod ndjson;
 mod page;
 mod request_id;
 mod schema;
 mod score;
+mod svg;
 mod trace;
 mod training_jobs;
 
@@ -118,6 +121,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .merge(graphs::router())
         .merge(datasets::router())
         .merge(training_jobs::router())
+        .merge(evaluations::router())
         .merge(detectors::router())
         .merge(active::router())
         .merge(score::router())

@@ -132,8 +132,11 @@ pub struct Observation {
 /// What an observation was made from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Evidence {
-    /// Completion scores of the graph's own edges, in (0, 1).
-    Completions(Vec<f64>),
+    /// Completion scores of the graph's own edges, and of non-edges, in (0, 1).
+    Completions {
+        edges: Vec<f64>,
+        non_edges: Vec<f64>,
+    },
     Likelihood(Likelihood),
 }
 

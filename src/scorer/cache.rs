@@ -129,8 +129,9 @@ impl Asked {
 fn size_bytes(score: &Score) -> usize {
     let Score { statistics, findings, explanation, warnings, folds, .. } = score;
     let found = match findings {
-        Findings::Completion(Completion { values, histogram, .. }) => {
+        Findings::Completion(Completion { values, non_edges, histogram, .. }) => {
             size_of_val(values.as_slice())
+                + size_of_val(non_edges.as_slice())
                 + size_of_val(histogram.bin_edges.as_slice())
                 + size_of_val(histogram.counts.as_slice())
         }

@@ -33,6 +33,7 @@ fn score(completions: usize) -> Score {
         statistics: vec![0.1, 0.2],
         findings: Findings::Completion(Completion {
             values: vec![0.5; completions],
+            non_edges: Vec::new(),
             mean: Some(0.5),
             histogram: Histogram::of(&[0.5], 0.0, 1.0, 10),
         }),

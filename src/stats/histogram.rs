@@ -32,6 +32,11 @@ impl Histogram {
         }
         Self { bin_edges, counts }
     }
+
+    /// Adds the counts of a histogram over the same bins.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
-//! Statistics without models: histograms, conformal p-values, one-class densities, clustering, ranking.
+//! Statistics without models: histograms, conformal p-values, one-class densities, clustering, principal
+//! components, ranking and how sure it is.
 //!
 //! Where order matters, NaN is the largest value of all: a score that could not be computed is as anomalous as can be,
 //! and nothing depends on where it stands in a list.
 
 use std::cmp::Ordering;
 
+pub mod bootstrap;
 pub mod cluster;
 pub mod conformal;
 pub mod density;
 pub mod fdr;
 pub mod histogram;
+pub mod kernel_density;
 pub mod martingale;
+pub mod principal;
 pub mod ranking;
 pub mod summary;
 pub mod two_sample;

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::StoreError;
+use crate::job::TaskName;
 
 /// A page of a list: rows after a position, and where the next page begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +29,7 @@ pub(super) enum List {
     Families,
     Graphs,
     Detectors,
-    Jobs,
+    Jobs(TaskName),
 }
 
 impl List {
@@ -37,7 +38,8 @@ impl List {
             Self::Families => "family ",
             Self::Graphs => "graph ",
             Self::Detectors => "detector ",
-            Self::Jobs => "job ",
+            Self::Jobs(TaskName::Training) => "job ",
+            Self::Jobs(TaskName::Evaluation) => "evaluation ",
         }
     }
 
@@ -88,6 +90,8 @@ mod tests {
 
     use super::*;
 
+    const JOBS: List = List::Jobs(TaskName::Training);
+
     fn request(after: &str) -> PageRequest {
         PageRequest { limit: 10, after: Some(after.to_owned()) }
     }
@@ -96,8 +100,8 @@ mod tests {
     fn a_cursor_belongs_to_its_list() {
         let cursor = List::Graphs.cursor(7);
         assert_eq!(List::Graphs.number(&request(&cursor), 0).unwrap(), 7);
-        assert!(matches!(List::Jobs.number(&request(&cursor), 0), Err(StoreError::BadCursor)));
-        assert_eq!(List::Jobs.number(&PageRequest { limit: 1, after: None }, 3).unwrap(), 3);
+        assert!(matches!(JOBS.number(&request(&cursor), 0), Err(StoreError::BadCursor)));
+        assert_eq!(JOBS.number(&PageRequest { limit: 1, after: None }, 3).unwrap(), 3);
     }
 
     proptest! {
@@ -108,8 +112,8 @@ mod tests {
 
         #[test]
         fn any_other_text_is_a_bad_cursor_or_a_number(text in ".*") {
-            match List::Jobs.number(&request(&text), 0) {
-                Ok(number) => prop_assert!(List::Jobs.key(&request(&text)).unwrap().unwrap().parse() == Ok(number)),
+            match JOBS.number(&request(&text), 0) {
+                Ok(number) => prop_assert!(JOBS.key(&request(&text)).unwrap().unwrap().parse() == Ok(number)),
                 Err(error) => prop_assert!(matches!(error, StoreError::BadCursor)),
             }
         }

@@ -157,7 +157,7 @@ impl Store {
         .fetch_one(&mut *transaction)
         .await?;
         if busy > 0 {
-            let what = format!("family `{name}` has {busy} queued or running training jobs; cancel them first");
+            let what = format!("family `{name}` has {busy} queued or running jobs; cancel them first");
             return Err(StoreError::Conflict { what });
         }
         let detectors =

@@ -7,6 +7,7 @@
 mod commits;
 mod cursor;
 mod detectors;
+mod evaluations;
 mod families;
 mod graphs;
 mod idempotency;

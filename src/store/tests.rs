@@ -11,7 +11,8 @@ use crate::artifact::ArtifactSummary;
 use crate::detector::{CurvePoint, Distribution, Manifest, SplitSizes};
 use crate::graph::split::{Split, SplitCounts};
 use crate::graph::{Graph, Limits};
-use crate::id::{DetectorId, FamilyId};
+use crate::id::{DetectorId, FamilyId, JobId};
+use crate::job::{JobState, Product, Task, TaskName};
 use crate::model::device::DeviceChoice;
 use crate::model::{Hyperparameters, Kind};
 use crate::stats::histogram::Histogram;
@@ -311,7 +312,10 @@ async fn pages_are_complete_and_stable_while_rows_come() {
         assert!(matches!(store.list_families(&request).await, Err(StoreError::BadCursor)), "{bad:?}");
         assert!(matches!(store.list_graphs(family.id, &request).await, Err(StoreError::BadCursor)), "{bad:?}");
     }
-    assert!(matches!(store.list_jobs(&page(2, first.next)).await, Err(StoreError::BadCursor)), "another list's");
+    assert!(
+        matches!(store.list_jobs(TaskName::Training, &page(2, first.next)).await, Err(StoreError::BadCursor)),
+        "another list's"
+    );
 }
 
 #[tokio::test]
@@ -377,7 +381,7 @@ async fn a_deleted_family_leaves_nothing() {
     for family in [gone, stays] {
         store.add_graphs(family, graphs(1..=5)).await.unwrap();
         let idempotency = Some(Idempotency { key: format!("{family:?}"), request_sha256: "x".into() });
-        let job = store.enqueue_job(NewJob { family, spec: spec(), idempotency }).await.unwrap();
+        let job = store.enqueue_job(NewJob { family, task: Task::Training(spec()), idempotency }).await.unwrap();
         if family == gone {
             assert!(is_conflict(store.delete_family("gone").await), "a job waits");
         }
@@ -511,7 +515,7 @@ async fn the_tables_refuse_nonsense() {
     let store = &fixture.store;
     let family = fixture.family("f").await.id;
     store.add_graphs(family, graphs([3])).await.unwrap();
-    let waiting = store.enqueue_job(NewJob { family, spec: spec(), idempotency: None }).await.unwrap();
+    let waiting = store.enqueue_job(NewJob { family, task: Task::Training(spec()), idempotency: None }).await.unwrap();
     let made = detector(family, Kind::FullMask);
     store.add_detector(made.clone()).await.unwrap();
     for statement in [
@@ -531,6 +535,9 @@ async fn the_tables_refuse_nonsense() {
         "UPDATE jobs SET counted_attempts = 1",
         "UPDATE jobs SET checkpoint_epoch = 3",
         "UPDATE jobs SET spec = 'not json'",
+        "UPDATE jobs SET task = 'prayer'",
+        "UPDATE jobs SET task = 'evaluation', state = 'succeeded', not_before = NULL, attempt = 1, started_at = 0, finished_at = 0, product = zeroblob(16)",
+        "INSERT INTO evaluations (job, report) VALUES (zeroblob(16), '{}')",
         "UPDATE jobs SET family = 999",
         "UPDATE jobs SET id = 'short'",
         "UPDATE jobs SET queued_at = 'yesterday'",
@@ -565,6 +572,37 @@ async fn an_edited_migration_or_a_newer_database_is_refused() {
         .unwrap();
     let opened = Store::open(&Config { path: fixture.path(), readers: 1 }).await;
     assert!(matches!(opened, Err(StoreError::Migration(_))), "{opened:?}");
+}
+
+/// As 0.1 left it: jobs knew no task but training.
+#[tokio::test]
+async fn an_older_database_keeps_its_jobs() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let older = pool(1).connect_with(options).await.unwrap();
+    let mut migrator = sqlx::migrate!();
+    migrator.migrations = migrator.migrations[..5].to_vec().into();
+    migrator.run(&older).await.unwrap();
+    sqlx::query("INSERT INTO families (name, created_at) VALUES ('f', 0)").execute(&older).await.unwrap();
+    let (id, made) = (JobId::new(Uuid::now_v7()), DetectorId::new(Uuid::now_v7()));
+    sqlx::query(
+        "INSERT INTO jobs (id, family, spec, state, attempt, queued_at, started_at, finished_at, detector, created_at)
+         VALUES (?, 1, ?, 'succeeded', 1, 0, 0, 0, ?, 0)",
+    )
+    .bind(id.uuid())
+    .bind(json::encode(&spec()).unwrap())
+    .bind(made.uuid())
+    .execute(&older)
+    .await
+    .unwrap();
+    older.close().await;
+
+    let store = open(path).await;
+    let job = store.find_job(id).await.unwrap();
+    assert_eq!(job.task, Task::Training(spec()));
+    assert!(matches!(job.state, JobState::Succeeded { product: Product::Detector(detector), .. } if detector == made));
+    assert_eq!(store.list_jobs(TaskName::Training, &page(5, None)).await.unwrap().items, [job]);
 }
 
 impl graphs::Ids for HashSet<String> {

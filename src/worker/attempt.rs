@@ -14,11 +14,10 @@ use tracing::{info, warn};
 use super::Config;
 use super::eta::Eta;
 use super::pool::Pool;
-use super::protocol::{ChildEvent, MAX_LINE, STOP};
+use super::protocol::{ChildEvent, MAX_LINE, MAX_REPORT, STOP};
 use crate::id::DetectorId;
-use crate::job::{Job, JobFailure};
+use crate::job::{Job, JobFailure, Progress};
 use crate::store::StoreError;
-use crate::train::Progress;
 
 /// How long the last lines of a process that has ended are waited for. They are in the pipe already; only a stray
 /// grandchild could keep it open longer.
@@ -40,15 +39,32 @@ pub(super) struct Attempt<'a> {
     pub(super) job: &'a Job,
     /// The fence of every commit.
     pub(super) number: u32,
-    pub(super) detector: DetectorId,
+    pub(super) errand: Errand,
     pub(super) signals: Signals,
+}
+
+/// What the process is to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errand {
+    Detector(DetectorId),
+    Report,
+}
+
+impl Errand {
+    /// What the process does, in the words of a log or a failure.
+    pub(super) const fn noun(self) -> &'static str {
+        match self {
+            Self::Detector(_) => "training",
+            Self::Report => "evaluation",
+        }
+    }
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// The detector is durable.
-    Finished,
+    /// The detector is durable, or this is the report; it is believed when it has been read.
+    Finished { report: String },
     /// Another attempt would fail as well.
     Failed(JobFailure),
     /// Another attempt may succeed; the failure is told if it was the last one.
@@ -70,7 +86,7 @@ impl Attempt<'_> {
         let mut child = match self.command(&pool.config).spawn() {
             Ok(child) => child,
             Err(error) => {
-                warn!(job.id = %self.job.id, %error, "the training process could not be started");
+                warn!(job.id = %self.job.id, %error, "the job's process could not be started");
                 return Ending::Died("its process could not be started".to_owned());
             }
         };
@@ -140,12 +156,22 @@ impl Attempt<'_> {
             Ok(ChildEvent::Checkpoint { epoch }) => {
                 self.held(pool.store.note_checkpoint(self.job.id, self.number, epoch).await)
             }
-            Ok(ChildEvent::Finished) => told.end(Ending::Finished),
+            Ok(ChildEvent::Report { part }) => {
+                // What is cut off can't be read, and so won't be believed.
+                if told.report.len() + part.len() <= MAX_REPORT {
+                    told.report += &part;
+                }
+                Ok(())
+            }
+            Ok(ChildEvent::Finished) => {
+                let report = std::mem::take(&mut told.report);
+                told.end(Ending::Finished { report })
+            }
             Ok(ChildEvent::Stopped) => told.end(Ending::Stopped),
             Ok(ChildEvent::Failed { failure, retryable: false }) => told.end(Ending::Failed(failure)),
             Ok(ChildEvent::Failed { failure, retryable: true }) => told.end(Ending::Broken(failure)),
             Err(error) => {
-                warn!(job.id = %self.job.id, %error, "the training process said what can't be read");
+                warn!(job.id = %self.job.id, %error, "the job's process said what can't be read");
                 Ok(())
             }
         }
@@ -159,7 +185,7 @@ impl Attempt<'_> {
         self.held(pool.store.heartbeat_job(self.job.id, self.number, pool.config.lease, progress).await)
     }
 
-    /// A database that fails for a moment doesn't end the training: the next heartbeat tries again, and if the lease runs
+    /// A database that fails for a moment doesn't end the job: the next heartbeat tries again, and if the lease runs
     /// out meanwhile, the fence says so.
     fn held(&self, committed: Result<(), StoreError>) -> Result<(), Lost> {
         match committed {
@@ -173,15 +199,21 @@ impl Attempt<'_> {
     }
 
     fn log(&self, line: &str) {
-        info!(job.id = %self.job.id, line, "the training process says");
+        info!(job.id = %self.job.id, line, "the job's process says");
     }
 
     fn command(&self, config: &Config) -> Command {
-        let mut arguments: Vec<OsString> = vec!["train".into()];
+        let (command, detector) = match self.errand {
+            Errand::Detector(detector) => ("train", Some(detector)),
+            Errand::Report => ("evaluate", None),
+        };
+        let mut arguments: Vec<OsString> = vec![command.into()];
         let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
         option("--job", self.job.id.to_string().into());
         option("--attempt", self.number.to_string().into());
-        option("--detector", self.detector.to_string().into());
+        if let Some(detector) = detector {
+            option("--detector", detector.to_string().into());
+        }
         option("--data-dir", config.data_dir.clone().into());
         if let Some(url) = &config.artifact_url {
             option("--artifact-url", url.into());
@@ -208,12 +240,14 @@ struct Lost;
 struct Told {
     began: Instant,
     eta: Eta,
+    /// The parts so far.
+    report: String,
     ending: Option<Ending>,
 }
 
 impl Told {
     fn new() -> Self {
-        Self { began: Instant::now(), eta: Eta::default(), ending: None }
+        Self { began: Instant::now(), eta: Eta::default(), report: String::new(), ending: None }
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Lost> {
@@ -247,7 +281,7 @@ fn describe(status: ExitStatus) -> String {
 /// Ends the child at once and waits until it is gone, so that nothing of it writes after the job's end is committed.
 async fn end(child: &mut Child, ending: Ending) -> Ending {
     if let Err(error) = child.kill().await {
-        warn!(%error, "a training process could not be ended");
+        warn!(%error, "a job's process could not be ended");
     }
     ending
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tracing::{error, info, warn};
 
-use super::attempt::{Attempt, Ending};
+use super::attempt::{Attempt, Ending, Errand};
 use super::pool::Pool;
 use crate::artifact::ArtifactError;
+use crate::evaluate::Evaluation;
+use crate::id::DetectorId;
 use crate::job::JobFailure;
 use crate::store::{NewDetector, StoreError};
 
@@ -17,7 +19,10 @@ const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
 pub(super) async fn commit(pool: &Pool, attempt: &Attempt<'_>, ending: Ending) {
     match ending {
-        Ending::Finished => finished(pool, attempt).await,
+        Ending::Finished { report } => match attempt.errand {
+            Errand::Detector(detector) => trained(pool, attempt, detector).await,
+            Errand::Report => evaluated(pool, attempt, &report).await,
+        },
         Ending::Failed(failure) => failed(pool, attempt, &failure).await,
         Ending::Broken(failure) => again_or_failed(pool, attempt, &failure.detail.clone(), failure).await,
         Ending::Died(detail) => died(pool, attempt, &detail).await,
@@ -31,13 +36,13 @@ pub(super) async fn died(pool: &Pool, attempt: &Attempt<'_>, detail: &str) {
     let deaths = attempt.job.attempts.min(pool.config.max_attempts);
     let failure = JobFailure {
         code: "worker_died".to_owned(),
-        detail: format!("The training died {deaths} times; the last time, {detail}."),
+        detail: format!("The {} died {deaths} times; the last time, {detail}.", attempt.errand.noun()),
     };
     again_or_failed(pool, attempt, detail, failure).await;
 }
 
 async fn again_or_failed(pool: &Pool, attempt: &Attempt<'_>, detail: &str, failure: JobFailure) {
-    warn!(job.id = %attempt.job.id, job.attempt = attempt.number, detail, "an attempt at training broke off");
+    warn!(job.id = %attempt.job.id, job.attempt = attempt.number, detail, "an attempt broke off");
     if attempt.job.attempts >= pool.config.max_attempts {
         failed(pool, attempt, &failure).await;
     } else {
@@ -46,21 +51,47 @@ async fn again_or_failed(pool: &Pool, attempt: &Attempt<'_>, detail: &str, failu
     }
 }
 
-async fn finished(pool: &Pool, attempt: &Attempt<'_>) {
-    match publish(pool, attempt).await {
+async fn trained(pool: &Pool, attempt: &Attempt<'_>, detector: DetectorId) {
+    match publish(pool, attempt, detector).await {
         Ok(()) => {
-            info!(job.id = %attempt.job.id, detector.id = %attempt.detector, "trained");
-            metrics::counter!("graphkin_training_jobs_total", "state" => "succeeded").increment(1);
+            info!(job.id = %attempt.job.id, detector.id = %detector, "trained");
+            count(attempt.errand, "succeeded");
         }
         Err(Unpublished::Artifact(error)) => {
             error!(job.id = %attempt.job.id, error = &error as &dyn Error, "the new detector cannot be used");
             died(pool, attempt, "the detector that it made cannot be read").await;
         }
-        Err(Unpublished::Store(error)) => {
-            note(attempt, Err(error));
-            // Where this fails too, the lease runs out and the job is claimed again.
-            released(pool, attempt, "the result could not be stored", pool.config.retry_delay, true).await;
+        Err(Unpublished::Store(error)) => unstored(pool, attempt, error).await,
+    }
+}
+
+async fn evaluated(pool: &Pool, attempt: &Attempt<'_>, report: &str) {
+    let report: Evaluation = match serde_json::from_str(report) {
+        Ok(report) => report,
+        Err(error) => {
+            error!(job.id = %attempt.job.id, error = &error as &dyn Error, "the report cannot be read");
+            return died(pool, attempt, "the report that it made cannot be read").await;
         }
+    };
+    match pool.store.finish_evaluation(attempt.job.id, attempt.number, &report).await {
+        Ok(()) => {
+            info!(job.id = %attempt.job.id, "evaluated");
+            count(attempt.errand, "succeeded");
+        }
+        Err(error) => unstored(pool, attempt, error).await,
+    }
+}
+
+async fn unstored(pool: &Pool, attempt: &Attempt<'_>, error: StoreError) {
+    note(attempt, Err(error));
+    // Where this fails too, the lease runs out and the job is claimed again.
+    released(pool, attempt, "the result could not be stored", pool.config.retry_delay, true).await;
+}
+
+fn count(errand: Errand, state: &'static str) {
+    match errand {
+        Errand::Detector(_) => metrics::counter!("graphkin_training_jobs_total", "state" => state).increment(1),
+        Errand::Report => metrics::counter!("graphkin_evaluations_total", "state" => state).increment(1),
     }
 }
 
@@ -71,8 +102,8 @@ enum Unpublished {
 }
 
 /// The detector is loaded once before a row names it: what can't be read back must not become active.
-async fn publish(pool: &Pool, attempt: &Attempt<'_>) -> Result<(), Unpublished> {
-    let (job, id) = (attempt.job, attempt.detector);
+async fn publish(pool: &Pool, attempt: &Attempt<'_>, id: DetectorId) -> Result<(), Unpublished> {
+    let job = attempt.job;
     let artifact = pool.artifacts.summary(id).await.map_err(Unpublished::Artifact)?;
     let detector = pool.artifacts.load_detector(id).await.map_err(Unpublished::Artifact)?;
     let row = NewDetector { id, family: job.family, job: Some(job.id), artifact };
@@ -85,8 +116,8 @@ async fn publish(pool: &Pool, attempt: &Attempt<'_>) -> Result<(), Unpublished> 
 }
 
 async fn failed(pool: &Pool, attempt: &Attempt<'_>, failure: &JobFailure) {
-    warn!(job.id = %attempt.job.id, code = failure.code, detail = failure.detail, "the training failed");
-    metrics::counter!("graphkin_training_jobs_total", "state" => "failed").increment(1);
+    warn!(job.id = %attempt.job.id, code = failure.code, detail = failure.detail, "the {} failed", attempt.errand.noun());
+    count(attempt.errand, "failed");
     note(attempt, pool.store.fail_job(attempt.job.id, attempt.number, failure).await);
 }
 

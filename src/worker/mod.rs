@@ -1,12 +1,14 @@
 //! The worker pool: claims jobs, runs each in a child process of this binary, follows its events, commits.
 //!
-//! `pool` claims and counts, `attempt` follows one child, `commit` writes its end, `trainer` is the child itself, and
-//! `protocol` is what they say to each other. The child never writes to the database: everything that happened to a job
+//! `pool` claims and counts, `attempt` follows one child, `commit` writes its end; `trainer` and `evaluator` are the child
+//! itself, `child` what both do, and `protocol` what they say to each other. The child never writes to the database: everything that happened to a job
 //! was committed by the pool, under the attempt's fence.
 
 mod attempt;
+mod child;
 mod commit;
 mod eta;
+mod evaluator;
 mod janitor;
 mod pool;
 mod protocol;
@@ -14,8 +16,10 @@ mod protocol;
 mod tests;
 mod trainer;
 
+pub use child::AttemptConfig;
+pub use evaluator::evaluate;
 pub use janitor::drop_lost_detectors;
-pub use trainer::{TrainerConfig, by_split, train, with_training_stack};
+pub use trainer::{by_split, train, with_training_stack};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +33,7 @@ use crate::store::Store;
 
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Jobs trained at once.
+    /// Jobs run at once.
     pub workers: usize,
     /// How long a worker may be silent before its job is taken from it.
     pub lease: Duration,
@@ -37,7 +41,7 @@ pub struct Config {
     pub max_attempts: u32,
     /// The delay before the attempt after the first death; each later one is twice as long.
     pub retry_delay: Duration,
-    /// Numeric threads of a training process.
+    /// Numeric threads of a job's process.
     pub threads: usize,
     /// The binary to start: this one, or in tests another.
     pub executable: PathBuf,

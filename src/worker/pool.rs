@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use uuid::Uuid;
 
-use super::attempt::{Attempt, Signals};
+use super::attempt::{Attempt, Errand, Signals};
 use super::{Config, commit, janitor};
 use crate::artifact::Artifacts;
 use crate::id::{DetectorId, JobId};
+use crate::job::Task;
 use crate::registry::Registry;
 use crate::store::{ClaimedJob, Store};
 
@@ -34,14 +35,14 @@ pub(super) struct Pool {
     stop: CancellationToken,
     /// Ends them.
     kill: CancellationToken,
-    /// Jobs that run here, with the detector that each makes. A std lock: held for a few lines, never across a wait.
+    /// Jobs that run here, with what each makes. A std lock: held for a few lines, never across a wait.
     running: Mutex<HashMap<JobId, Running>>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
 struct Running {
-    detector: DetectorId,
+    errand: Errand,
     cancel: CancellationToken,
 }
 
@@ -88,7 +89,11 @@ impl Pool {
 
     /// The detectors that running attempts make: their artefacts have no row yet.
     pub(super) fn detectors_in_making(&self) -> Vec<DetectorId> {
-        self.running().values().map(|running| running.detector).collect()
+        let detector = |running: &Running| match running.errand {
+            Errand::Detector(detector) => Some(detector),
+            Errand::Report => None,
+        };
+        self.running().values().filter_map(detector).collect()
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<JobId, Running>> {
@@ -127,12 +132,15 @@ impl Pool {
     /// One attempt at a job, from its claim to its commit. A panic in here costs the attempt, not the pool.
     async fn attempt(self: Arc<Self>, claimed: ClaimedJob) {
         let ClaimedJob { job, attempt: number } = claimed;
-        let detector = DetectorId::new(Uuid::now_v7());
+        let errand = match &job.task {
+            Task::Training(_) => Errand::Detector(DetectorId::new(Uuid::now_v7())),
+            Task::Evaluation(_) => Errand::Report,
+        };
         let cancel = CancellationToken::new();
-        self.running().insert(job.id, Running { detector, cancel: cancel.clone() });
+        self.running().insert(job.id, Running { errand, cancel: cancel.clone() });
         let signals = Signals { cancel, stop: self.stop.clone(), kill: self.kill.clone() };
-        let attempt = Attempt { job: &job, number, detector, signals };
-        info!(job.id = %job.id, job.attempt = number, family = job.family_name, kind = %job.spec.kind, "training");
+        let attempt = Attempt { job: &job, number, errand, signals };
+        info!(job.id = %job.id, job.attempt = number, family = job.family_name, "{}", errand.noun());
         let conducted = AssertUnwindSafe(async {
             if job.attempts > self.config.max_attempts {
                 // The last attempt took the whole service down with it, so nobody could count it then.
@@ -142,8 +150,8 @@ impl Pool {
             commit::commit(&self, &attempt, ending).await;
         });
         if conducted.catch_unwind().await.is_err() {
-            error!(job.id = %job.id, job.attempt = number, "following the training panicked");
-            commit::died(&self, &attempt, "the service met an error while it followed the training").await;
+            error!(job.id = %job.id, job.attempt = number, "following the job panicked");
+            commit::died(&self, &attempt, "the service met an error while it followed it").await;
         }
         self.running().remove(&job.id);
     }

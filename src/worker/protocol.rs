@@ -1,15 +1,20 @@
-//! What a training process says on its standard output: a JSON object a line.
+//! What a child process says on its standard output: a JSON object a line.
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::JobFailure;
-use crate::train::Progress;
+use crate::job::{JobFailure, Progress};
 
-/// The line on its standard input that asks a training process to checkpoint and end; so does its end of file.
+/// The line on its standard input that asks a child process to checkpoint and end; so does its end of file.
 pub(super) const STOP: &str = "stop\n";
 
 /// The longest line that is read; the process is ours, but a damaged one must not fill our memory.
 pub(super) const MAX_LINE: u64 = 64 * 1024;
+
+/// Bytes of a report in one line, before JSON escapes its quotes.
+const REPORT_PART: usize = 16 * 1024;
+
+/// The longest report that is read, of all its parts: some thousand points a detector make a megabyte.
+pub(super) const MAX_REPORT: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -21,7 +26,11 @@ pub(super) enum ChildEvent {
     Checkpoint {
         epoch: u64,
     },
-    /// The detector is durable.
+    /// The next part of an evaluation's report, `evaluate::Evaluation` as JSON.
+    Report {
+        part: String,
+    },
+    /// The detector is durable, or the report is told.
     Finished,
     /// It stopped because it was told to.
     Stopped,
@@ -34,6 +43,16 @@ pub(super) enum ChildEvent {
 }
 
 impl ChildEvent {
+    /// A report in parts that fit their lines.
+    pub(super) fn reports(report: &str) -> impl Iterator<Item = Self> + '_ {
+        let mut rest = report;
+        std::iter::from_fn(move || {
+            let (part, others) = rest.split_at(rest.floor_char_boundary(REPORT_PART));
+            rest = others;
+            (!part.is_empty()).then(|| Self::Report { part: part.to_owned() })
+        })
+    }
+
     /// The event as a line, with its end.
     pub(super) fn to_line(&self) -> serde_json::Result<String> {
         serde_json::to_string(self).map(|line| line + "\n")
@@ -47,14 +66,18 @@ impl ChildEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{evaluate, train};
 
     #[test]
     fn every_event_survives_its_line() {
-        let progress =
-            Progress { phase: "training".to_owned(), epoch: 3, epochs: 9, loss: Some(0.1), validation_loss: None };
+        let phase = "training".to_owned();
+        let training = train::Progress { phase, epoch: 3, epochs: 9, loss: Some(0.1), validation_loss: None };
+        let evaluation = evaluate::Progress { phase: "scoring".to_owned(), done: 3, total: 9 };
         let failure = JobFailure { code: "family_unusable".to_owned(), detail: "two\nlines".to_owned() };
         let events = [
-            ChildEvent::Progress { progress },
+            ChildEvent::Progress { progress: Progress::Training(training) },
+            ChildEvent::Progress { progress: Progress::Evaluation(evaluation) },
+            ChildEvent::Report { part: "{\"a\": [1,\n2]}".to_owned() },
             ChildEvent::Checkpoint { epoch: 3 },
             ChildEvent::Finished,
             ChildEvent::Stopped,
@@ -76,6 +99,20 @@ mod tests {
             ChildEvent::parse(r#"{"event":"checkpoint","epoch":4}"#).unwrap(),
             ChildEvent::Checkpoint { epoch: 4 }
         );
+    }
+
+    #[test]
+    fn a_report_comes_in_lines_that_are_read_whole() {
+        let report = "\"é\\".repeat(20_000);
+        let mut whole = String::new();
+        for event in ChildEvent::reports(&report) {
+            let line = event.to_line().unwrap();
+            assert!((line.len() as u64) < MAX_LINE);
+            let ChildEvent::Report { part } = ChildEvent::parse(&line).unwrap() else { panic!("{line}") };
+            whole += &part;
+        }
+        assert_eq!(whole, report);
+        assert_eq!(ChildEvent::reports("").count(), 0);
     }
 
     #[test]

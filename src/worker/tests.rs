@@ -6,7 +6,8 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::*;
-use crate::job::{Job, JobEventKind, JobState};
+use crate::evaluate::EvaluationSpec;
+use crate::job::{Job, JobEventKind, JobState, Progress, Task};
 use crate::model::device::DeviceChoice;
 use crate::model::{Hyperparameters, Kind};
 use crate::store::{self, NewFamily, NewJob};
@@ -59,7 +60,8 @@ impl Fixture {
         let family = self.store.find_family("ladder").await.unwrap().id;
         let hyperparameters = Hyperparameters::from_json(Kind::FullMask, None).unwrap();
         let spec = TrainingSpec { kind: Kind::FullMask, hyperparameters, seed: 1, device: DeviceChoice::Cpu };
-        let job = self.store.enqueue_job(NewJob { family, spec, idempotency: None }).await.unwrap();
+        let job =
+            self.store.enqueue_job(NewJob { family, task: Task::Training(spec), idempotency: None }).await.unwrap();
         self.pool.wake();
         job.id
     }
@@ -214,6 +216,25 @@ async fn a_detector_that_is_not_there_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_report_that_cannot_be_read_is_not_believed() {
+    let script = r#"echo x >> "$data_dir/runs"
+echo '{"event":"progress","progress":{"phase":"scoring","done":1,"total":4}}'
+echo '{"event":"report","part":"{\"seed\":"}'; echo '{"event":"report","part":"1"}'; echo '{"event":"finished"}'"#;
+    let fixture = Fixture::new(script).await;
+    let family = fixture.store.find_family("ladder").await.unwrap().id;
+    let task = Task::Evaluation(EvaluationSpec { anomalous: Vec::new(), detectors: Vec::new(), seed: 1 });
+    let job = fixture.store.enqueue_job(NewJob { family, task, idempotency: None }).await.unwrap().id;
+    fixture.pool.wake();
+    let job = fixture.until(job, is_final).await;
+    let JobState::Failed { failure, .. } = &job.state else { panic!("{job:?}") };
+    assert_eq!(failure.code, "worker_died");
+    assert!(failure.detail.starts_with("The evaluation died 3 times"), "{failure:?}");
+    assert!(failure.detail.contains("the report that it made cannot be read"), "{failure:?}");
+    assert!(matches!(&job.progress, Some(Progress::Evaluation(progress)) if progress.done == 1), "{job:?}");
+    assert_eq!(fixture.written("runs").await.lines().count(), 3);
+}
+
+#[tokio::test]
 async fn progress_and_checkpoints_are_kept_and_nonsense_is_not() {
     let script = r#"
 echo '{"event":"progress","progress":{"phase":"training","epoch":1,"epochs":4,"loss":0.5,"validation_loss":null}}'
@@ -226,11 +247,12 @@ echo '{"event":"progress","progress":{"phase":"training","epoch":2,"epochs":4,"l
 exec sleep 60"#;
     let fixture = Fixture::new(script).await;
     let job = fixture.enqueue().await;
-    let job = fixture.until(job, |job| job.progress.as_ref().is_some_and(|progress| progress.epoch == 2)).await;
+    let second = |job: &Job| matches!(&job.progress, Some(Progress::Training(training)) if training.epoch == 2);
+    let job = fixture.until(job, second).await;
     let eta = job.eta_seconds.unwrap();
     assert!((0.1..60.0).contains(&eta), "two epochs of at least 0.05 s each are left: {eta}");
     assert_eq!(job.checkpoint.unwrap().epoch, 2);
-    assert_eq!(job.progress.unwrap().validation_loss, Some(0.6));
+    assert!(matches!(job.progress, Some(Progress::Training(training)) if training.validation_loss == Some(0.6)));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod detectors;
 mod distributions;
 mod drift;
 mod errors;
+mod evaluations;
 mod families;
 mod graphs;
 mod health;

@@ -30,7 +30,7 @@ pub struct WlHash(pub [u8; 16]);
 pub fn wl_hash(graph: &Graph) -> WlHash {
     let mut colours = surroundings(graph);
     for _ in 0..HASH_ROUNDS {
-        let refined = refine_once(graph, &colours);
+        let refined = refine(graph, &colours);
         if class_count(&refined) == class_count(&colours) {
             break;
         }
@@ -79,8 +79,9 @@ fn bag(colours: impl Iterator<Item = u64>) -> u64 {
     colours.fold(0, |sum, colour| sum.wrapping_add(mix(colour)))
 }
 
-/// One round: each node's colour with the bag of its neighbours'.
-fn refine_once(graph: &Graph, colours: &[u64]) -> Vec<u64> {
+/// One round of refinement: each node's colour with the bag of its neighbours'. `colours` has one for each node.
+#[must_use]
+pub fn refine(graph: &Graph, colours: &[u64]) -> Vec<u64> {
     graph
         .nodes()
         .map(|node| {

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::{bag, chain, class_count, refine_once, surroundings};
+use super::{bag, chain, class_count, refine, surroundings};
 use crate::graph::Graph;
 
 /// Work left, counted in nodes and arcs visited.
@@ -151,7 +151,7 @@ fn settle(graph: &Graph, mut colours: Vec<u64>, budget: &mut Budget) -> Option<V
     let mut classes = class_count(&colours);
     loop {
         budget.spend(round_work(graph))?;
-        let refined = refine_once(graph, &colours);
+        let refined = refine(graph, &colours);
         let refined_classes = class_count(&refined);
         // A settled colouring has been refined once more than needed, in both graphs alike, so that the bags of two
         // graphs can tell what their equal classes hide.

@@ -279,7 +279,7 @@ impl KindScore {
 }
 
 impl CompletionWire {
-    fn new(Completion { values, mean, histogram }: &Completion) -> Self {
+    fn new(Completion { values, mean, histogram, .. }: &Completion) -> Self {
         Self {
             samples: values.len(),
             mean: *mean,

@@ -1,13 +1,11 @@
 //! Training jobs: `/v1/admin/training-jobs`.
 
-mod events;
 mod wire;
-
-use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::Event as Frame;
 use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -16,28 +14,24 @@ use self::wire::{NewTrainingJob, TrainingJob};
 use super::AppState;
 use super::blocking::blocking;
 use super::error::Problem;
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Query};
+use super::jobs::events::{Followed, MAX_STREAMS, Streams};
+use super::jobs::wire::{After, EventList};
+use super::jobs::{self, RETRY_LOOK};
 use super::page::{List, PageQuery, Pagination};
 use crate::graph::split::SplitCounts;
 use crate::id::{FamilyId, JobId};
-use crate::store::{Idempotency, NewJob, StoreError};
-
-/// Jobs that may wait at once. A queue of trainings this long is a mistake in somebody's loop.
-const MAX_QUEUED: u64 = 100;
-/// A training takes minutes; there will be room after about one.
-const RETRY_QUEUE: Duration = Duration::from_secs(60);
-/// How soon it is worth looking at a new job.
-const RETRY_LOOK: &str = "1";
-const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+use crate::job::{Job, Task, TaskName};
+use crate::store::{NewJob, Page, StoreError};
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_training_jobs, create_training_job))
         .routes(routes!(get_training_job))
-        .routes(routes!(events::get_training_job_events))
+        .routes(routes!(get_training_job_events))
         .routes(routes!(cancel_training_job))
         .routes(routes!(retry_training_job))
-        .layer(Extension(events::Streams::new(events::MAX_STREAMS)))
+        .layer(Extension(Streams::new(MAX_STREAMS)))
 }
 
 /// Train a detector
@@ -72,27 +66,21 @@ async fn create_training_job(
     })
     .await?;
     let spec = spec?;
-    let idempotency = idempotency(&headers, &body)?;
+    let idempotency = jobs::idempotency(&headers, &body)?;
     let family = trainable_family(&state, &body.family).await?;
-    expect_room(&state).await?;
-    let job = state.store.enqueue_job(NewJob { family, spec, idempotency }).await.map_err(refused_job)?;
+    jobs::expect_room(&state).await?;
+    let job = state
+        .store
+        .enqueue_job(NewJob { family, task: Task::Training(spec), idempotency })
+        .await
+        .map_err(refused_job)?;
     state.worker.wake();
     let headers = [(header::LOCATION, location(job.id)), (header::RETRY_AFTER, RETRY_LOOK.to_owned())];
-    Ok((StatusCode::ACCEPTED, headers, axum::Json(TrainingJob::from(job))).into_response())
+    Ok((StatusCode::ACCEPTED, headers, axum::Json(TrainingJob::try_from(job)?)).into_response())
 }
 
 fn location(id: JobId) -> String {
     format!("/v1/admin/training-jobs/{id}")
-}
-
-fn idempotency(headers: &HeaderMap, body: &NewTrainingJob) -> Result<Option<Idempotency>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()));
-    let key = key.ok_or_else(|| {
-        Problem::bad_request(format!("Idempotency-Key: send 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"))
-    })?;
-    let request_sha256 = body.sha256().map_err(|error| Problem::internal(&error))?;
-    Ok(Some(Idempotency { key: key.to_owned(), request_sha256 }))
 }
 
 /// # Errors
@@ -115,15 +103,6 @@ fn refused_job(error: StoreError) -> Problem {
     }
 }
 
-/// # Errors
-/// 429 when the queue is full. Two requests at once may overfill it by one, which does no harm.
-async fn expect_room(state: &AppState) -> Result<(), Problem> {
-    if state.store.count_queued_jobs().await? >= MAX_QUEUED {
-        return Err(Problem::too_many_requests(format!("{MAX_QUEUED} training jobs wait already"), RETRY_QUEUE));
-    }
-    Ok(())
-}
-
 /// List the training jobs
 ///
 /// The newest first.
@@ -134,8 +113,9 @@ async fn expect_room(state: &AppState) -> Result<(), Problem> {
         (status = 400, description = "No such page."),
     ))]
 async fn list_training_jobs(State(state): State<AppState>, Pagination(page): Pagination) -> Result<Response, Problem> {
-    let jobs = state.store.list_jobs(&page).await?;
-    Ok(axum::Json(List::new(jobs, TrainingJob::from)).into_response())
+    let Page { items, next } = state.store.list_jobs(TaskName::Training, &page).await?;
+    let items = items.into_iter().map(TrainingJob::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(axum::Json(List::new(Page { items, next }, |job| job)).into_response())
 }
 
 /// Get a training job
@@ -146,8 +126,47 @@ async fn list_training_jobs(State(state): State<AppState>, Pagination(page): Pag
         (status = 404, description = "There is none of this id."),
     ))]
 async fn get_training_job(State(state): State<AppState>, Path(id): Path<JobId>) -> Result<Response, Problem> {
-    let job = state.store.find_job(id).await?;
-    Ok(axum::Json(TrainingJob::from(job)).into_response())
+    let job = jobs::find(&state, TaskName::Training, id).await?;
+    Ok(axum::Json(TrainingJob::try_from(job)?).into_response())
+}
+
+/// Follow a training job
+///
+/// By default as server-sent events: `id` is the event's `sequence`, `event` its name, `data` the event in JSON. All
+/// events from the first (or after `Last-Event-ID`, or `?after=`) are sent, then each as it happens; when the job has
+/// ended, a last `done` event carries the job, and the stream closes. With `Accept: application/json`, what there is so
+/// far as a list. A comment is sent at least every 15 s. The stream also ends when the service stops: connect again with
+/// `Last-Event-ID`. Browsers' `EventSource` can't send a key; read the stream with `fetch`.
+#[utoipa::path(get, path = "/v1/admin/training-jobs/{id}/events", tag = "training-jobs",
+    operation_id = "get_training_job_events", security(("key" = ["admin"])),
+    params(
+        ("id" = uuid::Uuid, Path, description = "The job's id."),
+        ("Last-Event-ID" = Option<i64>, Header, description = "The `sequence` of the last event received."),
+        After,
+    ),
+    responses(
+        (status = 200, description = "The events.", content(
+            (String = "text/event-stream", example = "id: 1\nevent: queued\ndata: {\"sequence\":1,\"event\":\"queued\",\"at\":\"2026-01-02T03:04:05Z\"}\n\n"),
+            (EventList = "application/json"),
+        )),
+        (status = 400, description = "`after` or `Last-Event-ID` is not a number."),
+        (status = 404, description = "There is no such job."),
+        (status = 429, description = "Too many streams are open. `Retry-After` says when to come back."),
+    ))]
+async fn get_training_job_events(
+    State(state): State<AppState>,
+    Extension(streams): Extension<Streams>,
+    Path(id): Path<JobId>,
+    Query(after): Query<After>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let followed = Followed { task: TaskName::Training, id, after, ended };
+    jobs::events::answer(state, &streams, followed, &headers).await
+}
+
+fn ended(job: Job) -> Result<Frame, Problem> {
+    let frame = Frame::default().event("done").json_data(TrainingJob::try_from(job)?);
+    frame.map_err(|error| Problem::internal(&error))
 }
 
 /// Cancel a training job
@@ -163,9 +182,8 @@ async fn get_training_job(State(state): State<AppState>, Path(id): Path<JobId>) 
         (status = 409, description = "It has succeeded or failed already."),
     ))]
 async fn cancel_training_job(State(state): State<AppState>, Path(id): Path<JobId>) -> Result<Response, Problem> {
-    let job = state.store.cancel_job(id).await?;
-    state.worker.cancel(id);
-    Ok(axum::Json(TrainingJob::from(job)).into_response())
+    let job = jobs::cancel(&state, TaskName::Training, id).await?;
+    Ok(axum::Json(TrainingJob::try_from(job)?).into_response())
 }
 
 /// Run a training job again
@@ -180,7 +198,6 @@ async fn cancel_training_job(State(state): State<AppState>, Path(id): Path<JobId
         (status = 409, description = "It is queued or running, or has succeeded."),
     ))]
 async fn retry_training_job(State(state): State<AppState>, Path(id): Path<JobId>) -> Result<Response, Problem> {
-    let job = state.store.retry_job(id).await?;
-    state.worker.wake();
-    Ok((StatusCode::ACCEPTED, axum::Json(TrainingJob::from(job))).into_response())
+    let job = jobs::retry(&state, TaskName::Training, id).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(TrainingJob::try_from(job)?)).into_response())
 }

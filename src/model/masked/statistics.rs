@@ -49,8 +49,10 @@ pub(super) fn observation(logits: &Logits) -> Observation {
     let mut statistics = summarise(&logits.edges);
     let unlikeliness = -statistics[0];
     statistics.extend(summarise(&logits.non_edges));
-    let completions = logits.edges.iter().map(|&logit| sigmoid(f64::from(logit))).collect();
-    Observation { statistics, unlikeliness, evidence: Evidence::Completions(completions) }
+    let completions = |logits: &[f32]| logits.iter().map(|&logit| sigmoid(f64::from(logit))).collect();
+    let evidence =
+        Evidence::Completions { edges: completions(&logits.edges), non_edges: completions(&logits.non_edges) };
+    Observation { statistics, unlikeliness, evidence }
 }
 
 fn summarise(logits: &[f32]) -> Vec<f64> {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::super::{NewDetector, Store, StoreError, detectors, json, moment};
+use super::super::{NewDetector, Store, StoreError, detectors, evaluations, json, moment};
 use super::{ClaimedJob, events, read_job};
+use crate::evaluate::Evaluation;
 use crate::id::JobId;
-use crate::job::{JobEventKind, JobFailure};
-use crate::train::Progress;
+use crate::job::{JobEventKind, JobFailure, Progress};
 
 impl Store {
     /// The oldest queued job whose retry delay has passed, or one whose lease has run out, now running under a new
@@ -111,24 +111,28 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`].
     pub async fn finish_job(&self, job: JobId, attempt: u32, detector: NewDetector) -> Result<(), StoreError> {
-        let (id, made, now) = (job.uuid(), detector.id.uuid(), moment::now());
         let mut transaction = self.write().await?;
-        let finished = sqlx::query!(
-            "UPDATE jobs SET state = 'succeeded', detector = ?, finished_at = ?, lease_until = NULL, eta_seconds = NULL
-             WHERE id = ? AND state = 'running' AND attempt = ?",
-            made,
-            now,
-            id,
-            attempt
-        )
-        .execute(&mut *transaction)
-        .await?;
-        fence(&finished)?;
+        succeed(&mut transaction, job, attempt, detector.id.uuid()).await?;
         let detector = NewDetector { job: Some(job), ..detector };
         detectors::insert(&mut transaction, &detector).await?;
         detectors::activate(&mut transaction, detector.family, detector.artifact.manifest.kind, detector.id).await?;
-        let event = JobEventKind::Succeeded { detector_id: detector.id };
-        events::append(&mut transaction, job, now, &event).await?;
+        let event = JobEventKind::Succeeded { detector_id: Some(detector.id) };
+        events::append(&mut transaction, job, moment::now(), &event).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// In one transaction: the evaluation's report, and the job closed as succeeded.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`].
+    pub async fn finish_evaluation(&self, job: JobId, attempt: u32, report: &Evaluation) -> Result<(), StoreError> {
+        let report = json::encode(report)?;
+        let mut transaction = self.write().await?;
+        succeed(&mut transaction, job, attempt, job.uuid()).await?;
+        evaluations::insert(&mut transaction, job, &report).await?;
+        let event = JobEventKind::Succeeded { detector_id: None };
+        events::append(&mut transaction, job, moment::now(), &event).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -202,6 +206,22 @@ impl Store {
         transaction.commit().await?;
         Ok(recovered)
     }
+}
+
+/// Closes a job that has made `product`.
+async fn succeed(connection: &mut SqliteConnection, job: JobId, attempt: u32, product: Uuid) -> Result<(), StoreError> {
+    let (id, now) = (job.uuid(), moment::now());
+    let finished = sqlx::query!(
+        "UPDATE jobs SET state = 'succeeded', product = ?, finished_at = ?, lease_until = NULL, eta_seconds = NULL
+         WHERE id = ? AND state = 'running' AND attempt = ?",
+        product,
+        now,
+        id,
+        attempt
+    )
+    .execute(connection)
+    .await?;
+    fence(&finished)
 }
 
 /// Whose worker is taken for dead.

@@ -1,4 +1,4 @@
-//! Training jobs: the queue, leases, attempts and events.
+//! Jobs: the queue, leases, attempts and events.
 //!
 //! This file is a job as users see it; `attempts` is what workers do to it, `events` its history.
 
@@ -15,13 +15,12 @@ use super::graphs::no_such_family;
 use super::idempotency::{self, Idempotency};
 use super::{Page, PageRequest, Store, StoreError, json, moment};
 use crate::id::{DetectorId, FamilyId, JobId};
-use crate::job::{CheckpointMark, Job, JobEvent, JobEventKind, JobState};
-use crate::train::TrainingSpec;
+use crate::job::{CheckpointMark, Job, JobEvent, JobEventKind, JobState, Product, Task, TaskName};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
     pub family: FamilyId,
-    pub spec: TrainingSpec,
+    pub task: Task,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -50,12 +49,14 @@ impl Store {
             return read_job(&mut transaction, earlier).await;
         }
         let id = JobId::new(Uuid::now_v7());
-        let (uuid, family, spec, now) = (id.uuid(), job.family.get(), json::encode(&job.spec)?, moment::now());
+        let (uuid, family, now) = (id.uuid(), job.family.get(), moment::now());
+        let (task, spec) = (job.task.name().as_str(), encode_spec(&job.task)?);
         sqlx::query!(
-            "INSERT INTO jobs (id, family, spec, state, queued_at, not_before, created_at)
-             VALUES (?1, ?2, ?3, 'queued', ?4, ?4, ?4)",
+            "INSERT INTO jobs (id, family, task, spec, state, queued_at, not_before, created_at)
+             VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?5, ?5)",
             uuid,
             family,
+            task,
             spec,
             now
         )
@@ -137,27 +138,29 @@ impl Store {
         read_job(&mut reader, job).await
     }
 
-    /// The newest first.
+    /// Those of a task, the newest first.
     ///
     /// # Errors
     /// [`StoreError::BadCursor`].
-    pub async fn list_jobs(&self, page: &PageRequest) -> Result<Page<Job>, StoreError> {
-        let (before, rows) = (List::Jobs.number(page, i64::MAX)?, page.rows());
+    pub async fn list_jobs(&self, task: TaskName, page: &PageRequest) -> Result<Page<Job>, StoreError> {
+        let list = List::Jobs(task);
+        let (before, rows, task) = (list.number(page, i64::MAX)?, page.rows(), task.as_str());
         let found = sqlx::query_as!(
             JobRecord,
             r#"
             SELECT
-                sequence, id AS "id: Uuid", family, family_name, spec, state, attempt AS "attempt: u32",
+                sequence, id AS "id: Uuid", family, family_name, task, spec, state, attempt AS "attempt: u32",
                 counted_attempts AS "counted_attempts: u32", started_at, finished_at, progress, eta_seconds,
-                checkpoint_epoch AS "checkpoint_epoch: u64", checkpoint_at, detector AS "detector: Uuid", failure, created_at
-            FROM job_details WHERE sequence < ? ORDER BY sequence DESC LIMIT ?
+                checkpoint_epoch AS "checkpoint_epoch: u64", checkpoint_at, product AS "product: Uuid", failure, created_at
+            FROM job_details WHERE task = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?
             "#,
+            task,
             before,
             rows
         )
         .fetch_all(&self.readers)
         .await?;
-        page.fill(found, |record| List::Jobs.cursor(record.sequence), Job::try_from)
+        page.fill(found, |record| list.cursor(record.sequence), Job::try_from)
     }
 
     /// Events with a sequence above `after`, ascending, at most `limit`.
@@ -211,9 +214,9 @@ async fn read_job(connection: &mut SqliteConnection, job: JobId) -> Result<Job, 
         JobRecord,
         r#"
         SELECT
-            sequence, id AS "id: Uuid", family, family_name, spec, state, attempt AS "attempt: u32",
+            sequence, id AS "id: Uuid", family, family_name, task, spec, state, attempt AS "attempt: u32",
             counted_attempts AS "counted_attempts: u32", started_at, finished_at, progress, eta_seconds,
-            checkpoint_epoch AS "checkpoint_epoch: u64", checkpoint_at, detector AS "detector: Uuid", failure, created_at
+            checkpoint_epoch AS "checkpoint_epoch: u64", checkpoint_at, product AS "product: Uuid", failure, created_at
         FROM job_details WHERE id = ?
         "#,
         id
@@ -229,6 +232,7 @@ struct JobRecord {
     id: Uuid,
     family: i64,
     family_name: String,
+    task: String,
     spec: String,
     state: String,
     attempt: u32,
@@ -239,21 +243,39 @@ struct JobRecord {
     eta_seconds: Option<f64>,
     checkpoint_epoch: Option<u64>,
     checkpoint_at: Option<i64>,
-    detector: Option<Uuid>,
+    product: Option<Uuid>,
     failure: Option<String>,
     created_at: i64,
 }
 
+fn encode_spec(task: &Task) -> Result<String, StoreError> {
+    match task {
+        Task::Training(spec) => json::encode(spec),
+        Task::Evaluation(spec) => json::encode(spec),
+    }
+}
+
 impl JobRecord {
+    fn task(&self) -> Result<Task, StoreError> {
+        match self.task.as_str() {
+            "training" => Ok(Task::Training(json::decode("spec", &self.spec)?)),
+            "evaluation" => Ok(Task::Evaluation(json::decode("spec", &self.spec)?)),
+            other => Err(StoreError::Damaged { what: "job", detail: format!("`{other}` is not a task") }),
+        }
+    }
+
     /// The state with what belongs to it. The table's `CHECK`s promise that it is all there.
-    fn state(&self) -> Result<JobState, StoreError> {
+    fn state(&self, task: TaskName) -> Result<JobState, StoreError> {
         let missing = || StoreError::Damaged { what: "job", detail: format!("a {} job lacks its facts", self.state) };
         let finished_at = || moment::to_time(self.finished_at.ok_or_else(missing)?);
         Ok(match self.state.as_str() {
             "queued" => JobState::Queued,
             "running" => JobState::Running { attempt: self.attempt },
             "succeeded" => JobState::Succeeded {
-                detector: DetectorId::new(self.detector.ok_or_else(missing)?),
+                product: match (task, self.product.ok_or_else(missing)?) {
+                    (TaskName::Training, product) => Product::Detector(DetectorId::new(product)),
+                    (TaskName::Evaluation, _) => Product::Evaluation,
+                },
                 finished_at: finished_at()?,
             },
             "failed" => JobState::Failed {
@@ -270,12 +292,13 @@ impl TryFrom<JobRecord> for Job {
     type Error = StoreError;
 
     fn try_from(record: JobRecord) -> Result<Self, StoreError> {
+        let task = record.task()?;
         Ok(Self {
-            state: record.state()?,
+            state: record.state(task.name())?,
             id: JobId::new(record.id),
             family: FamilyId::new(record.family),
             family_name: record.family_name,
-            spec: json::decode("spec", &record.spec)?,
+            task,
             attempts: record.counted_attempts,
             created_at: moment::to_time(record.created_at)?,
             started_at: record.started_at.map(moment::to_time).transpose()?,

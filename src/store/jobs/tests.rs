@@ -9,15 +9,19 @@ use uuid::Uuid;
 use super::super::tests::{Fixture, detector, is_conflict, open, spec};
 use super::super::{Idempotency, NewDetector, PageRequest, Store, StoreError};
 use super::{NewJob, events};
-use crate::id::{FamilyId, JobId};
-use crate::job::{Job, JobEvent, JobEventKind, JobFailure, JobState};
+use crate::evaluate::{
+    self, Clusters, Evaluation, EvaluationSpec, NamedFamily, NormalFamily, PinnedDetector, RankingReport, Standing,
+};
+use crate::id::{DetectorId, FamilyId, JobId};
+use crate::job::{Job, JobEvent, JobEventKind, JobFailure, JobState, Product, Progress, Task, TaskName};
 use crate::model::Kind;
-use crate::train::Progress;
+use crate::stats::bootstrap::{Estimate, RankingEstimates};
+use crate::train;
 
 const LONG: Duration = Duration::from_secs(3600);
 
 fn new_job(family: FamilyId) -> NewJob {
-    NewJob { family, spec: spec(), idempotency: None }
+    NewJob { family, task: Task::Training(spec()), idempotency: None }
 }
 
 fn keyed(family: FamilyId, key: &str, request: &str) -> NewJob {
@@ -32,7 +36,8 @@ fn failure() -> JobFailure {
 }
 
 fn progress(epoch: u64) -> Progress {
-    Progress { phase: "training".into(), epoch, epochs: 1000, loss: Some(0.1 + 0.2), validation_loss: None }
+    let (phase, loss) = ("training".into(), Some(0.1 + 0.2));
+    Progress::Training(train::Progress { phase, epoch, epochs: 1000, loss, validation_loss: None })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a call is passed as it is made")]
@@ -49,7 +54,7 @@ async fn a_job_runs_its_course() {
     let fixture = Fixture::new().await;
     let (store, family) = (&fixture.store, fixture.family("f").await.id);
     let queued = store.enqueue_job(new_job(family)).await.unwrap();
-    assert_eq!((queued.state.clone(), queued.attempts, &queued.spec), (JobState::Queued, 0, &spec()));
+    assert_eq!((queued.state.clone(), queued.attempts, &queued.task), (JobState::Queued, 0, &Task::Training(spec())));
     assert_eq!((queued.family_name.as_str(), store.count_queued_jobs().await.unwrap()), ("f", 1));
 
     let claimed = store.claim_job(LONG).await.unwrap().unwrap();
@@ -69,7 +74,9 @@ async fn a_job_runs_its_course() {
     let made = detector(family, Kind::FullMask);
     store.finish_job(id, attempt, made.clone()).await.unwrap();
     let job = store.find_job(id).await.unwrap();
-    assert!(matches!(job.state, JobState::Succeeded { detector, .. } if detector == made.id));
+    assert!(
+        matches!(job.state, JobState::Succeeded { product: Product::Detector(detector), .. } if detector == made.id)
+    );
     assert_eq!((job.progress, job.eta_seconds), (Some(progress(3)), None), "what was known stays");
     assert_eq!(store.find_detector(made.id).await.unwrap().job, Some(id));
     assert_eq!(store.active_detectors(family).await.unwrap()[0].id, made.id);
@@ -83,7 +90,7 @@ async fn a_job_runs_its_course() {
             JobEventKind::Queued,
             JobEventKind::Started { attempt: 1 },
             JobEventKind::Progress { progress: progress(3), eta_seconds: Some(1.5) },
-            JobEventKind::Succeeded { detector_id: made.id },
+            JobEventKind::Succeeded { detector_id: Some(made.id) },
         ]
     );
     assert_eq!(store.job_events(id, 2, 1).await.unwrap(), events[2..3]);
@@ -94,6 +101,66 @@ async fn a_job_runs_its_course() {
     // The job's success is history: deleting the detector does not rewrite it.
     store.drop_lost_detector(made.id).await.unwrap();
     assert!(matches!(store.find_job(id).await.unwrap().state, JobState::Succeeded { .. }));
+}
+
+fn evaluation(family: FamilyId) -> NewJob {
+    let anomalous = vec![NamedFamily { id: FamilyId::new(99), name: "others".into() }];
+    let detectors = vec![PinnedDetector { id: DetectorId::new(Uuid::now_v7()), kind: Kind::Gran }];
+    let task = Task::Evaluation(EvaluationSpec { anomalous, detectors, seed: u64::MAX });
+    NewJob { family, task, idempotency: None }
+}
+
+fn report() -> Evaluation {
+    let one = Estimate { value: 0.1 + 0.2, low: 0.25, high: 1.0 };
+    let estimates = RankingEstimates { auroc: one, average_precision: one, fpr_at_95_tpr: one };
+    let clusters = Clusters { accuracy: 0.5, majority: 0.5, points: Vec::new(), explained: [0.75, 0.25] };
+    let ranking = RankingReport { estimates, auroc_by_family: vec![0.3], roc: vec![(0.0, 0.0), (1.0, 1.0)] };
+    let (alarms, nonconformity, warnings) = (Vec::new(), Vec::new(), vec!["a warning".into()]);
+    Evaluation {
+        seed: u64::MAX,
+        normal: NormalFamily { family: "f".into(), train: 1, calibration: 2, test: 3 },
+        anomalous: Vec::new(),
+        ceiling: None,
+        combined: Standing { ranking, alarms, nonconformity, clusters, warnings },
+        detectors: Vec::new(),
+        floors: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn an_evaluation_is_a_job_like_any_other() {
+    let fixture = Fixture::new().await;
+    let (store, family) = (&fixture.store, fixture.family("f").await.id);
+    let training = store.enqueue_job(new_job(family)).await.unwrap();
+    let queued = store.enqueue_job(evaluation(family)).await.unwrap();
+    assert_eq!(queued.task, store.find_job(queued.id).await.unwrap().task);
+    let page = PageRequest { limit: 5, after: None };
+    let listed = async |task| store.list_jobs(task, &page).await.unwrap().items;
+    assert_eq!(listed(TaskName::Training).await, std::slice::from_ref(&training));
+    assert_eq!(listed(TaskName::Evaluation).await, std::slice::from_ref(&queued));
+    assert_eq!(store.claim_job(LONG).await.unwrap().unwrap().job.id, training.id, "one queue for both");
+    let claimed = store.claim_job(LONG).await.unwrap().unwrap();
+    assert_eq!((claimed.job.id, claimed.job.task), (queued.id, queued.task));
+
+    let id = queued.id;
+    let told = Progress::Evaluation(evaluate::Progress { phase: "scoring".into(), done: 3, total: 9 });
+    store.heartbeat_job(id, claimed.attempt, LONG, Some((&told, None))).await.unwrap();
+    assert_eq!(store.find_job(id).await.unwrap().progress, Some(told));
+    assert!(matches!(store.evaluation_report(id).await, Err(StoreError::NotFound { .. })));
+    assert!(is_conflict(store.delete_evaluation(id).await), "it runs");
+    assert!(is_fenced(store.finish_evaluation(id, claimed.attempt + 1, &report()).await));
+    store.finish_evaluation(id, claimed.attempt, &report()).await.unwrap();
+    assert!(is_fenced(store.finish_evaluation(id, claimed.attempt, &report()).await), "once");
+    let done = store.find_job(id).await.unwrap();
+    assert!(matches!(done.state, JobState::Succeeded { product: Product::Evaluation, .. }), "{done:?}");
+    assert_eq!(store.evaluation_report(id).await.unwrap(), report(), "to the bit");
+    let last = history(store, id).await.pop().unwrap();
+    assert_eq!(last.kind, JobEventKind::Succeeded { detector_id: None });
+
+    assert!(matches!(store.delete_evaluation(training.id).await, Err(StoreError::NotFound { .. })), "of another task");
+    store.delete_evaluation(id).await.unwrap();
+    assert!(matches!(store.find_job(id).await, Err(StoreError::NotFound { .. })));
+    assert!(matches!(store.evaluation_report(id).await, Err(StoreError::NotFound { .. })));
 }
 
 #[tokio::test]
@@ -293,7 +360,7 @@ async fn many_claim_and_nobody_gets_the_same() {
 
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
-        let page = fixture.store.list_jobs(&PageRequest { limit: 7, after }).await.unwrap();
+        let page = fixture.store.list_jobs(TaskName::Training, &PageRequest { limit: 7, after }).await.unwrap();
         listed.extend(page.items);
         after = page.next;
         if after.is_none() {
@@ -458,7 +525,8 @@ impl Model {
     }
 
     async fn check(&self, store: &Store) {
-        let listed: Vec<Job> = store.list_jobs(&PageRequest { limit: 200, after: None }).await.unwrap().items;
+        let listed: Vec<Job> =
+            store.list_jobs(TaskName::Training, &PageRequest { limit: 200, after: None }).await.unwrap().items;
         assert_eq!(listed.len(), self.jobs.len());
         for (job, model) in listed.iter().rev().zip(&self.jobs) {
             assert_eq!((job.id, job.state.as_str(), job.attempts), (model.id, model.state, model.counted));

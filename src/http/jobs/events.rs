@@ -5,24 +5,21 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
-use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::wire::{After, Event, EventList, TrainingJob};
-use crate::http::AppState;
+use super::wire::{After, Event, EventList};
 use crate::http::error::Problem;
-use crate::http::extract::{Path, Query};
+use crate::http::{AppState, jobs};
 use crate::id::JobId;
-use crate::job::JobEvent;
+use crate::job::{Job, JobEvent, TaskName};
 use crate::store::StoreError;
 
 /// Streams open at once. Each costs a question to the store every [`POLL`].
-pub(super) const MAX_STREAMS: usize = 64;
+pub(in crate::http) const MAX_STREAMS: usize = 64;
 /// How stale a live event may be.
 const POLL: Duration = Duration::from_millis(250);
 /// Below the 15 s after which proxies and clients begin to doubt a silent stream.
@@ -34,10 +31,10 @@ const RETRY_STREAM: Duration = Duration::from_secs(10);
 
 /// Room for event streams, shared by all requests of one service.
 #[derive(Debug, Clone)]
-pub(super) struct Streams(Arc<Semaphore>);
+pub(in crate::http) struct Streams(Arc<Semaphore>);
 
 impl Streams {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::http) fn new(limit: usize) -> Self {
         Self(Arc::new(Semaphore::new(limit)))
     }
 
@@ -47,44 +44,37 @@ impl Streams {
     }
 }
 
-/// Follow a training job
+/// What the last event of a stream carries of its job.
+pub(in crate::http) type Ended = fn(Job) -> Result<Frame, Problem>;
+
+/// Which job is followed, and from where.
+#[derive(Debug)]
+pub(in crate::http) struct Followed {
+    pub(in crate::http) task: TaskName,
+    pub(in crate::http) id: JobId,
+    pub(in crate::http) after: After,
+    pub(in crate::http) ended: Ended,
+}
+
+/// A job's history: a stream of server-sent events, or a list for a client that asks for JSON.
 ///
-/// By default as server-sent events: `id` is the event's `sequence`, `event` its name, `data` the event in JSON. All
-/// events from the first (or after `Last-Event-ID`, or `?after=`) are sent, then each as it happens; when the job has
-/// ended, a last `done` event carries the job, and the stream closes. With `Accept: application/json`, what there is so
-/// far as a list. A comment is sent at least every 15 s. The stream also ends when the service stops: connect again with
-/// `Last-Event-ID`. Browsers' `EventSource` can't send a key; read the stream with `fetch`.
-#[utoipa::path(get, path = "/v1/admin/training-jobs/{id}/events", tag = "training-jobs",
-    operation_id = "get_training_job_events", security(("key" = ["admin"])),
-    params(
-        ("id" = uuid::Uuid, Path, description = "The job's id."),
-        ("Last-Event-ID" = Option<i64>, Header, description = "The `sequence` of the last event received."),
-        After,
-    ),
-    responses(
-        (status = 200, description = "The events.", content(
-            (String = "text/event-stream", example = "id: 1\nevent: queued\ndata: {\"sequence\":1,\"event\":\"queued\",\"at\":\"2026-01-02T03:04:05Z\"}\n\n"),
-            (EventList = "application/json"),
-        )),
-        (status = 400, description = "`after` or `Last-Event-ID` is not a number."),
-        (status = 404, description = "There is no such job."),
-        (status = 429, description = "Too many streams are open. `Retry-After` says when to come back."),
-    ))]
-pub(super) async fn get_training_job_events(
-    State(state): State<AppState>,
-    Extension(streams): Extension<Streams>,
-    Path(id): Path<JobId>,
-    Query(query): Query<After>,
-    headers: HeaderMap,
+/// # Errors
+/// 404 when there is no such job; 400 for a `Last-Event-ID` that is none; 429 when too many streams are open.
+pub(in crate::http) async fn answer(
+    state: AppState,
+    streams: &Streams,
+    Followed { task, id, after, ended }: Followed,
+    headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let after = last_event_id(&headers)?.or(query.after).unwrap_or(0);
+    let after = last_event_id(headers)?.or(after.after).unwrap_or(0);
     // The first page is read before the head is sent, so that a job that isn't there is a 404.
+    jobs::find(&state, task, id).await?;
     let first = state.store.job_events(id, after, PAGE).await?;
-    if prefers_json(&headers) {
-        return Ok(axum::Json(list(first)).into_response());
+    if prefers_json(headers) {
+        return Ok(axum::Json(list(first, task)).into_response());
     }
     let _room = streams.enter()?;
-    let follower = Follower { state, id, after, waiting: first.into(), finished: false, _room };
+    let follower = Follower { state, task, id, after, waiting: first.into(), ended, finished: false, _room };
     Ok(Sse::new(follower.frames()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
@@ -100,20 +90,22 @@ fn prefers_json(headers: &HeaderMap) -> bool {
     accept.contains("application/json") && !accept.contains("text/event-stream")
 }
 
-fn list(events: Vec<JobEvent>) -> EventList {
+fn list(events: Vec<JobEvent>, task: TaskName) -> EventList {
     let full = events.len() == PAGE as usize;
     let next_after = events.last().map(|event| event.sequence).filter(|_| full);
-    EventList { items: events.into_iter().map(Event::from).collect(), next_after }
+    EventList { items: events.into_iter().map(|event| Event::new(event, task)).collect(), next_after }
 }
 
 /// One client on its way through a job's events.
 struct Follower {
     state: AppState,
+    task: TaskName,
     id: JobId,
     /// The sequence of the last event sent.
     after: i64,
     /// Read from the store and not yet sent.
     waiting: VecDeque<JobEvent>,
+    ended: Ended,
     finished: bool,
     /// Given back when the stream is dropped, however it ends.
     _room: OwnedSemaphorePermit,
@@ -126,6 +118,8 @@ enum Broken {
     Store(#[from] StoreError),
     #[error("an event cannot be written")]
     Frame(#[from] axum::Error),
+    #[error("the job cannot be told")]
+    Job,
 }
 
 impl Follower {
@@ -146,7 +140,7 @@ impl Follower {
         while !self.finished {
             if let Some(event) = self.waiting.pop_front() {
                 self.after = event.sequence;
-                return Ok(Some(event_frame(event.into())?));
+                return Ok(Some(event_frame(Event::new(event, self.task))?));
             }
             // The job is read before its events: one that is final here has its last event there.
             let job = self.state.store.find_job(self.id).await?;
@@ -154,7 +148,7 @@ impl Follower {
             if self.waiting.is_empty() {
                 if job.state.is_final() {
                     self.finished = true;
-                    return Ok(Some(Frame::default().event("done").json_data(TrainingJob::from(job))?));
+                    return (self.ended)(job).map(Some).map_err(|_| Broken::Job);
                 }
                 self.finished = self.stops_while_waiting().await;
             }

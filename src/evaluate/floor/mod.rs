@@ -1,0 +1,140 @@
+//! The floors: what anybody could do without learning. A detector that does no better has learnt nothing.
+//!
+//! Each is fitted on the normal family's train split and gives a distance from the normal class: higher is stranger, on
+//! whichever side of the normals a graph lies. So one floor is honest in both directions of a task.
+
+mod erdos_renyi;
+mod structure;
+mod weisfeiler_lehman;
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::Graph;
+use crate::stats::kernel_density::KernelDensity;
+
+/// Neighbours whose mean distance is taken.
+const NEIGHBOURS: usize = 5;
+
+/// Train graphs that a floor looks at: of a larger family evenly spaced ones, for each is compared with each.
+const MOST_REFERENCES: usize = 4_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Floor {
+    /// −ln of the kernel density of ln n. Of the logarithm: sizes are skewed, and one kernel must fit both tails.
+    NodeCount,
+    /// −ln of the kernel density of ln(1 + m).
+    EdgeCount,
+    /// −ln of the kernel density of ln(1 + NLL/n) under the Erdos-Renyi model, its p fitted on the train split.
+    ErdosRenyi,
+    /// The mean distance to the 5 nearest train graphs by twelve structural statistics.
+    #[serde(rename = "structure-5nn")]
+    Structure,
+    /// The same by Weisfeiler-Leman label histograms of three rounds.
+    #[serde(rename = "wl-5nn")]
+    WeisfeilerLehman,
+}
+
+impl Floor {
+    pub const ALL: [Self; 5] =
+        [Self::NodeCount, Self::EdgeCount, Self::ErdosRenyi, Self::Structure, Self::WeisfeilerLehman];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NodeCount => "node-count",
+            Self::EdgeCount => "edge-count",
+            Self::ErdosRenyi => "erdos-renyi",
+            Self::Structure => "structure-5nn",
+            Self::WeisfeilerLehman => "wl-5nn",
+        }
+    }
+
+    /// How far each of `graphs` lies from the graphs of `train`, of which there is at least one.
+    #[must_use]
+    pub fn score(self, train: &[&Graph], graphs: &[&Graph]) -> Vec<f64> {
+        let train: Vec<&Graph> = train.iter().step_by(train.len().div_ceil(MOST_REFERENCES).max(1)).copied().collect();
+        match self {
+            Self::NodeCount => scalar(&train, graphs, |graph| (graph.node_count() as f64).ln()),
+            Self::EdgeCount => scalar(&train, graphs, |graph| (graph.edge_count() as f64).ln_1p()),
+            Self::ErdosRenyi => {
+                let density = erdos_renyi::density(&train);
+                scalar(&train, graphs, |graph| erdos_renyi::nll_per_node(graph, density).ln_1p())
+            }
+            Self::Structure => structure::distances(&train, graphs),
+            Self::WeisfeilerLehman => weisfeiler_lehman::distances(&train, graphs),
+        }
+    }
+}
+
+/// How strange one number of each graph is among those of the train graphs.
+fn scalar(train: &[&Graph], graphs: &[&Graph], of: impl Fn(&Graph) -> f64) -> Vec<f64> {
+    let values: Vec<f64> = train.iter().map(|graph| of(graph)).collect();
+    match KernelDensity::fit(&values) {
+        Some(density) => graphs.iter().map(|graph| density.surprise(of(graph))).collect(),
+        None => vec![0.0; graphs.len()],
+    }
+}
+
+/// The mean of the smallest distances.
+fn mean_of_nearest(mut distances: Vec<f64>) -> f64 {
+    let k = NEIGHBOURS.min(distances.len());
+    if k == 0 {
+        return 0.0;
+    }
+    distances.select_nth_unstable_by(k - 1, f64::total_cmp);
+    // Added up in order: the sum must not depend on how they were found.
+    distances[..k].sort_unstable_by(f64::total_cmp);
+    distances[..k].iter().sum::<f64>() / k as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testing::{graph, random_graph};
+    use crate::stats::ranking::auroc;
+
+    fn scores(floor: Floor, train: &[Graph], graphs: &[Graph]) -> Vec<f64> {
+        floor.score(&train.iter().collect::<Vec<_>>(), &graphs.iter().collect::<Vec<_>>())
+    }
+
+    fn family(nodes: usize, edges: usize, seed: u64) -> Vec<Graph> {
+        (0..30).map(|index| random_graph(nodes + index % 5, edges + index % 3, seed + index as u64)).collect()
+    }
+
+    #[test]
+    fn larger_and_smaller_graphs_are_both_far() {
+        let (train, test) = (family(30, 45, 0), family(30, 45, 1000));
+        for stranger in [family(60, 90, 2000), family(12, 18, 3000)] {
+            // But for label histograms, which are shares: they know nothing of size.
+            for floor in Floor::ALL.into_iter().filter(|floor| *floor != Floor::WeisfeilerLehman) {
+                let found = auroc(&scores(floor, &train, &test), &scores(floor, &train, &stranger));
+                assert!(found >= 0.99, "{} of {} nodes: {found}", floor.as_str(), stranger[0].node_count());
+            }
+        }
+    }
+
+    #[test]
+    fn labels_and_degrees_are_what_the_last_floor_sees() {
+        let cycle = |n: u64| graph(n, &(0..n).map(|i| (i, (i + 1) % n)).collect::<Vec<_>>());
+        let path = |n: u64| graph(n, &(1..n).map(|i| (i - 1, i)).collect::<Vec<_>>());
+        let train: Vec<Graph> = (10..30).map(cycle).collect();
+        let distances = scores(Floor::WeisfeilerLehman, &train, &[cycle(40), path(40)]);
+        assert!(distances[0].abs() < 1e-7, "all nodes of any cycle look alike: {distances:?}");
+        assert!(distances[1] > 0.1, "{distances:?}");
+    }
+
+    #[test]
+    fn the_nearest_are_averaged() {
+        assert_eq!(mean_of_nearest(vec![9.0, 1.0, 2.0, 100.0, 3.0, 4.0, 5.0]), 3.0);
+        assert_eq!(mean_of_nearest(vec![4.0, 2.0]), 3.0);
+        assert_eq!(mean_of_nearest(Vec::new()), 0.0);
+    }
+
+    #[test]
+    fn a_name_is_what_is_stored() {
+        for floor in Floor::ALL {
+            assert_eq!(serde_json::to_value(floor).unwrap(), floor.as_str());
+        }
+    }
+}

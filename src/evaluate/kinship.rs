@@ -1,0 +1,102 @@
+//! What isomorphism alone says of a comparison: which anomalies the detectors have met, and how well any score could do.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use crate::graph::Graph;
+use crate::graph::isomorphism::{WlHash, are_isomorphic, wl_hash};
+use crate::stats::ranking::auroc;
+
+/// Graphs by their isomorphism class.
+#[derive(Debug, Default)]
+pub(super) struct Classes<'a> {
+    by_hash: HashMap<WlHash, Vec<(&'a Graph, usize)>>,
+    count: usize,
+}
+
+impl<'a> Classes<'a> {
+    /// The class of each graph, made where it is the first of its class.
+    pub(super) fn enter(&mut self, graphs: &[&'a Graph]) -> Vec<usize> {
+        let hashed: Vec<WlHash> = graphs.par_iter().map(|graph| wl_hash(graph)).collect();
+        graphs
+            .iter()
+            .zip(hashed)
+            .map(|(graph, hash)| {
+                let alike = self.by_hash.entry(hash).or_default();
+                if let Some((_, class)) = alike.iter().find(|(known, _)| are_isomorphic(known, graph)) {
+                    return *class;
+                }
+                alike.push((graph, self.count));
+                self.count += 1;
+                self.count - 1
+            })
+            .collect()
+    }
+
+    /// Whether each graph is of a class that is there.
+    pub(super) fn know(&self, graphs: &[&Graph]) -> Vec<bool> {
+        graphs
+            .par_iter()
+            .map(|graph| {
+                self.by_hash
+                    .get(&wl_hash(graph))
+                    .is_some_and(|alike| alike.iter().any(|(known, _)| are_isomorphic(known, graph)))
+            })
+            .collect()
+    }
+}
+
+/// The largest AUROC on these very graphs that a score can have which gives isomorphic graphs the same; `None` where no
+/// normal graph is isomorphic to an anomalous one, and so nothing but 1 is the limit.
+///
+/// It is that of the score which knows each class's share of anomalies (the likelihood ratio: Neyman and Pearson 1933).
+pub(super) fn ceiling(normal: &[&Graph], anomalous: &[&Graph]) -> Option<f64> {
+    let mut classes = Classes::default();
+    let (normal, anomalous) = (classes.enter(normal), classes.enter(anomalous));
+    let mut counts = vec![(0_usize, 0_usize); classes.count];
+    normal.iter().for_each(|&class| counts[class].0 += 1);
+    anomalous.iter().for_each(|&class| counts[class].1 += 1);
+    if counts.iter().all(|&(normal, anomalous)| normal == 0 || anomalous == 0) {
+        return None;
+    }
+    let share = |&class: &usize| {
+        let (normal, anomalous) = counts[class];
+        anomalous as f64 / (normal + anomalous) as f64
+    };
+    let shares = |of: &[usize]| of.iter().map(share).collect::<Vec<_>>();
+    Some(auroc(&shares(&normal), &shares(&anomalous)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testing::graph;
+
+    fn path(n: u64) -> Graph {
+        graph(n, &(1..n).map(|i| (i - 1, i)).collect::<Vec<_>>())
+    }
+
+    fn refs(graphs: &[Graph]) -> Vec<&Graph> {
+        graphs.iter().collect()
+    }
+
+    #[test]
+    fn isomorphic_graphs_are_known_whatever_their_names() {
+        let known = [path(3), path(4)];
+        let mut classes = Classes::default();
+        assert_eq!(classes.enter(&refs(&known)), [0, 1]);
+        let asked = [graph(3, &[(0, 2), (2, 1)]), graph(3, &[(0, 1), (1, 2), (2, 0)]), path(4), path(5)];
+        assert_eq!(classes.know(&refs(&asked)), [true, false, true, false]);
+    }
+
+    /// By hand: paths of 3 are 2 normal and 1 anomalous, of 4 one each, of 5 one anomalous. The shares are 1/3, 1/2 and 1;
+    /// of 9 pairs the best score wins 3 (path 5) + 2 + 1/2 (path 4) + 2/2 (path 3) = 6.5.
+    #[test]
+    fn classes_that_mix_set_a_ceiling() {
+        let (normal, anomalous) = ([path(3), path(3), path(4)], [path(3), path(4), path(5)]);
+        let found = ceiling(&refs(&normal), &refs(&anomalous)).unwrap();
+        assert!((found - 6.5 / 9.0).abs() < 1e-12, "{found}");
+        assert_eq!(ceiling(&refs(&normal[..2]), &refs(&anomalous[1..])), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! How well a score tells the classes apart, and how often its verdict is wrong.
+
+use super::clusters;
+use super::report::{AlarmRate, RankingReport, Sample, Standing};
+use super::scoring::{Heard, Lot, distributions};
+use crate::nn::seed::stream;
+use crate::stats::bootstrap::{COVERAGE, RankingEstimates};
+use crate::stats::conformal::{false_positive_band, min_p};
+use crate::stats::ranking::{Ranking, auroc};
+
+/// Samples of the bootstrap.
+const REPLICATES: u64 = 1000;
+
+/// The levels at which the verdict is watched.
+const ALPHAS: [f64; 3] = [0.01, 0.05, 0.1];
+
+/// Points of a stored ROC curve, about: no picture shows more.
+const ROC_POINTS: usize = 200;
+
+pub(super) fn of(heard: &Heard, lots: &[Lot<'_>], seed: u64) -> Standing {
+    let scores = || lots.iter().zip(&heard.said).map(|(lot, said)| (lot.sample, said.nonconformities.as_slice()));
+    let unseen: Vec<(Sample, &[f64])> = scores().filter(|(sample, _)| *sample != Sample::Train).collect();
+    Standing {
+        ranking: ranking(&unseen, seed),
+        alarms: ALPHAS.map(|alpha| alarms(heard, lots, alpha)).into(),
+        nonconformity: distributions(scores()),
+        clusters: clusters::of(heard, lots),
+        warnings: heard.warnings.clone(),
+    }
+}
+
+/// How well scores, one-sided-high, tell the test graphs from each anomalous family and from all of them.
+pub(super) fn ranking(scores: &[(Sample, &[f64])], seed: u64) -> RankingReport {
+    let all = |anomalous: bool| -> Vec<f64> {
+        let of_class = scores.iter().filter(|(sample, _)| sample.is_anomalous() == anomalous);
+        of_class.flat_map(|(_, scores)| scores.iter().copied()).collect()
+    };
+    let (normal, anomalous) = (all(false), all(true));
+    let ranking = Ranking::of(&normal, &anomalous);
+    let families = scores.iter().filter(|(sample, _)| sample.is_anomalous());
+    RankingReport {
+        // The same draws for every score: their intervals differ by what they say, not by luck.
+        estimates: RankingEstimates::of(&ranking, REPLICATES, |index| stream(seed, "bootstrap", index)),
+        auroc_by_family: families.map(|(_, of_family)| auroc(&normal, of_family)).collect(),
+        roc: thinned(&ranking.roc_curve()),
+    }
+}
+
+/// Evenly spaced points of a curve, both ends among them.
+fn thinned(curve: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let last = curve.len() - 1;
+    if last <= ROC_POINTS {
+        return curve.to_vec();
+    }
+    (0..=ROC_POINTS).map(|index| curve[index * last / ROC_POINTS]).collect()
+}
+
+fn alarms(heard: &Heard, lots: &[Lot<'_>], alpha: f64) -> AlarmRate {
+    let p_values = |anomalous: bool| {
+        let of_class = lots.iter().zip(&heard.said).filter(move |(lot, _)| match lot.sample {
+            Sample::Train => false,
+            sample => sample.is_anomalous() == anomalous,
+        });
+        of_class.flat_map(|(_, said)| said.p_values.iter().copied())
+    };
+    let alarmed = |anomalous: bool| p_values(anomalous).filter(|&p_value| p_value <= alpha).count();
+    let (calibration_size, tested) = (heard.calibration_size, p_values(false).count());
+    // Combined by Bonferroni's rule, p-values are valid but no ranks among calibration scores.
+    let ranks = heard.min_p == min_p(calibration_size);
+    AlarmRate {
+        alpha,
+        reachable: alpha >= heard.min_p,
+        calibration_size,
+        false_positives: alarmed(false),
+        tested,
+        band: ranks.then(|| false_positive_band(calibration_size, tested, alpha, COVERAGE)),
+        caught: alarmed(true),
+        anomalous: p_values(true).count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_ranked_each_and_together() {
+        let scores: [(Sample, &[f64]); 3] =
+            [(Sample::Test, &[1.0, 2.0]), (Sample::Anomalous(0), &[3.0, 4.0]), (Sample::Anomalous(1), &[0.0, 3.0])];
+        let report = ranking(&scores, 1);
+        assert_eq!(report.auroc_by_family, [1.0, 0.5]);
+        assert_eq!(report.estimates.auroc.value, 0.75);
+        assert_eq!(report, ranking(&scores, 1));
+    }
+
+    #[test]
+    fn a_thinned_curve_keeps_its_ends() {
+        let curve: Vec<(f64, f64)> = (0..=1000).map(|i| (f64::from(i), 1.0)).collect();
+        let thin = thinned(&curve);
+        assert_eq!((thin.len(), thin[0], thin[ROC_POINTS]), (ROC_POINTS + 1, curve[0], curve[1000]));
+        assert_eq!(thinned(&curve[..5]), curve[..5]);
+    }
+}

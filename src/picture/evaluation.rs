@@ -1,0 +1,354 @@
+//! An evaluation as pictures, like the study's figures.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::PictureError;
+use super::panel::{Colour, Mark, Panel, Series, document};
+use super::steps::outline;
+use crate::evaluate::{
+    DetectorStanding, Evaluation, Findings, Point, RankingReport, Sample, SampleDistribution, Standing,
+};
+
+/// Points of a class that a scatter plot shows; more are a blot.
+const MOST_DOTS: usize = 500;
+
+/// A picture of an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Picture {
+    /// Receiver operating characteristics, of the detectors and of the floors.
+    Roc,
+    /// The nonconformity that the verdict is about, by sample.
+    Nonconformity,
+    /// The negative log-likelihood a node, by sample.
+    Nll,
+    /// The completion scores of edges, by sample.
+    Completion,
+    /// The completion scores of edges against those of non-edges.
+    EdgesAndNonEdges,
+    /// The score vectors' principal components, the classes and the clusters side by side.
+    Clusters,
+}
+
+impl Picture {
+    pub const ALL: [Self; 6] =
+        [Self::Roc, Self::Nonconformity, Self::Nll, Self::Completion, Self::EdgesAndNonEdges, Self::Clusters];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Roc => "roc",
+            Self::Nonconformity => "nonconformity",
+            Self::Nll => "nll",
+            Self::Completion => "completion",
+            Self::EdgesAndNonEdges => "edges-and-non-edges",
+            Self::Clusters => "clusters",
+        }
+    }
+}
+
+impl fmt::Display for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Picture {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|picture| picture.as_str() == text).ok_or(())
+    }
+}
+
+/// One picture of an evaluation, or all of them on a sheet.
+///
+/// # Errors
+/// When the backend fails.
+pub fn evaluation(evaluation: &Evaluation, picture: Option<Picture>) -> Result<String, PictureError> {
+    let subject = Subject { evaluation };
+    let chosen: Vec<Picture> = picture.map_or_else(|| Picture::ALL.to_vec(), |picture| vec![picture]);
+    let mut rows: Vec<Vec<Panel>> = chosen.iter().flat_map(|&picture| subject.rows(picture)).collect();
+    if rows.is_empty() {
+        let title = "No detector of this evaluation has such a picture".to_owned();
+        rows.push(vec![Panel { title, x: String::new(), y: String::new(), series: Vec::new() }]);
+    }
+    document(&rows)
+}
+
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    evaluation: &'a Evaluation,
+}
+
+impl<'a> Subject<'a> {
+    fn rows(self, picture: Picture) -> Vec<Vec<Panel>> {
+        match picture {
+            Picture::Roc => vec![vec![self.roc_of_detectors(), self.roc_of_floors()]],
+            Picture::Nonconformity => in_pairs(self.standings().map(|(who, standing)| {
+                let x = "nonconformity (nats of surprise)";
+                self.histogram(&format!("{who}: nonconformity"), x, "share of graphs (%)", &standing.nonconformity)
+            })),
+            Picture::Nll => in_pairs(self.detectors().filter_map(|detector| match &detector.findings {
+                Findings::Nll(nll) => {
+                    let x = "negative log-likelihood a node (nats)";
+                    Some(self.histogram(&format!("{}: likelihood", detector.kind), x, "share of graphs (%)", nll))
+                }
+                Findings::Completion { .. } => None,
+            })),
+            Picture::Completion => in_pairs(self.detectors().filter_map(|detector| match &detector.findings {
+                Findings::Completion { edges, .. } => {
+                    let x = "completion score of an edge (probability)";
+                    Some(self.histogram(&format!("{}: completion", detector.kind), x, "share of edges (%)", edges))
+                }
+                Findings::Nll(_) => None,
+            })),
+            Picture::EdgesAndNonEdges => in_pairs(self.detectors().filter_map(|detector| match &detector.findings {
+                Findings::Completion { edges, non_edges } => Some(self.edges_and_non_edges(detector, edges, non_edges)),
+                Findings::Nll(_) => None,
+            })),
+            Picture::Clusters => self.standings().map(|(who, standing)| self.clusters(&who, standing)).collect(),
+        }
+    }
+
+    fn detectors(self) -> impl Iterator<Item = &'a DetectorStanding> {
+        self.evaluation.detectors.iter()
+    }
+
+    /// All detectors together, where they are several, and each alone.
+    fn standings(self) -> impl Iterator<Item = (String, &'a Standing)> {
+        let several = self.evaluation.detectors.len() > 1;
+        let combined = several.then_some(("combined".to_owned(), &self.evaluation.combined));
+        combined.into_iter().chain(self.detectors().map(|of| (of.kind.to_string(), &of.standing)))
+    }
+
+    fn name(self, sample: Sample) -> String {
+        let Evaluation { normal, anomalous, .. } = self.evaluation;
+        match sample {
+            Sample::Train => format!("{}, train", normal.family),
+            Sample::Test => format!("{}, test", normal.family),
+            Sample::Anomalous(index) => anomalous.get(index).map(|other| other.family.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn task(self) -> String {
+        let others: Vec<&str> = self.evaluation.anomalous.iter().map(|other| other.family.as_str()).collect();
+        format!("{} against {}", self.evaluation.normal.family, others.join(", "))
+    }
+
+    fn histogram(self, title: &str, x: &str, y: &str, samples: &[SampleDistribution]) -> Panel {
+        let series = |of: &SampleDistribution| Series {
+            name: format!("{} ({})", self.name(of.sample), of.count),
+            colour: colour(of.sample),
+            mark: match of.sample {
+                Sample::Train => Mark::Dashed,
+                Sample::Test => Mark::Shaded,
+                Sample::Anomalous(_) => Mark::Line,
+            },
+            points: outline(&of.histogram),
+        };
+        let series = samples.iter().map(series).collect();
+        Panel { title: title.to_owned(), x: x.to_owned(), y: y.to_owned(), series }
+    }
+
+    /// Of the test graphs and of each anomalous family.
+    fn edges_and_non_edges(
+        self,
+        detector: &DetectorStanding,
+        edges: &'a [SampleDistribution],
+        non_edges: &'a [SampleDistribution],
+    ) -> Panel {
+        let series = |(what, mark, of): (&str, Mark, &'a SampleDistribution)| Series {
+            name: format!("{}, {what}", self.name(of.sample)),
+            colour: colour(of.sample),
+            mark,
+            points: outline(&of.histogram),
+        };
+        let unseen = |of: &&SampleDistribution| of.sample != Sample::Train;
+        let edges = edges.iter().filter(unseen).map(|of| ("edges", Mark::Line, of));
+        let non_edges = non_edges.iter().filter(unseen).map(|of| ("non-edges", Mark::Dashed, of));
+        Panel {
+            title: format!("{}: edges against non-edges", detector.kind),
+            x: "completion score (probability)".to_owned(),
+            y: "share of pairs (%)".to_owned(),
+            series: edges.chain(non_edges).map(series).collect(),
+        }
+    }
+
+    fn roc_of_detectors(self) -> Panel {
+        let several = self.evaluation.detectors.len() > 1;
+        let combined = several.then(|| roc("combined", Colour::Black, Mark::Thick, &self.evaluation.combined.ranking));
+        let detectors = self.detectors().enumerate();
+        let detectors =
+            detectors.map(|(index, of)| roc(of.kind.as_str(), Colour::of(index), Mark::Line, &of.standing.ranking));
+        self.roc_panel("detectors", combined.into_iter().chain(detectors).collect())
+    }
+
+    fn roc_of_floors(self) -> Panel {
+        let combined = roc("the detectors", Colour::Black, Mark::Thick, &self.evaluation.combined.ranking);
+        let floors = self.evaluation.floors.iter().enumerate();
+        let floors = floors.map(|(index, of)| roc(of.floor.as_str(), Colour::of(index), Mark::Dashed, &of.ranking));
+        self.roc_panel("floors", std::iter::once(combined).chain(floors).collect())
+    }
+
+    fn roc_panel(self, of: &str, series: Vec<Series>) -> Panel {
+        Panel {
+            title: format!("{}: ROC of the {of}, with AUROC", self.task()),
+            x: "false-positive rate".to_owned(),
+            y: "true-positive rate".to_owned(),
+            series,
+        }
+    }
+
+    /// The truth, and beside it what Ward made of it.
+    fn clusters(self, who: &str, standing: &Standing) -> Vec<Panel> {
+        let clusters = &standing.clusters;
+        let scatter = |title: String, series: Vec<Series>| Panel {
+            title,
+            x: format!("first principal component ({:.0} % of variance)", 100.0 * clusters.explained[0]),
+            y: format!("second component ({:.0} %)", 100.0 * clusters.explained[1]),
+            series,
+        };
+        let series = |name: String, colour, mark, of: &dyn Fn(&&Point) -> bool| {
+            let points: Vec<(f64, f64)> = clusters.points.iter().filter(of).map(|point| (point.x, point.y)).collect();
+            let every = points.len().div_ceil(MOST_DOTS).max(1);
+            Series { name, colour, mark, points: points.into_iter().step_by(every).collect() }
+        };
+        let others = (0..self.evaluation.anomalous.len()).map(Sample::Anomalous);
+        let samples = std::iter::once(Sample::Test).chain(others);
+        let truth = samples.map(|sample| {
+            let mark = if sample.is_anomalous() { Mark::Triangles } else { Mark::Dots };
+            series(self.name(sample), colour(sample), mark, &|point| point.sample == sample)
+        });
+        let found = [(0, Colour::Green, Mark::Dots), (1, Colour::Purple, Mark::Triangles)];
+        let found = found.map(|(cluster, colour, mark)| {
+            series(format!("cluster {}", cluster + 1), colour, mark, &|point| point.cluster == cluster)
+        });
+        let told = format!(
+            "{who}: clusters, accuracy {:.1} % (majority {:.1} %)",
+            100.0 * clusters.accuracy,
+            100.0 * clusters.majority
+        );
+        vec![scatter(format!("{who}: classes"), truth.collect()), scatter(told, found.into())]
+    }
+}
+
+const fn colour(sample: Sample) -> Colour {
+    match sample {
+        Sample::Train => Colour::SkyBlue,
+        Sample::Test => Colour::Blue,
+        Sample::Anomalous(index) => match index % 4 {
+            0 => Colour::Vermillion,
+            1 => Colour::Orange,
+            2 => Colour::Purple,
+            _ => Colour::Green,
+        },
+    }
+}
+
+fn roc(name: &str, colour: Colour, mark: Mark, ranking: &RankingReport) -> Series {
+    let name = format!("{name} {:.3}", ranking.estimates.auroc.value);
+    Series { name, colour, mark, points: ranking.roc.clone() }
+}
+
+/// Two charts side by side.
+fn in_pairs(panels: impl Iterator<Item = Panel>) -> Vec<Vec<Panel>> {
+    let panels: Vec<Panel> = panels.collect();
+    panels.chunks(2).map(<[Panel]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::floor::Floor;
+    use crate::evaluate::{AnomalousFamily, Clusters, FloorStanding, NormalFamily};
+    use crate::id::DetectorId;
+    use crate::model::Kind;
+    use crate::stats::bootstrap::{Estimate, RankingEstimates};
+    use crate::stats::histogram::Histogram;
+
+    fn samples() -> Vec<SampleDistribution> {
+        let of = |sample| SampleDistribution {
+            sample,
+            count: 3,
+            mean: 0.5,
+            histogram: Histogram::of(&[0.2, 0.5, 0.8], 0.0, 1.0, 50),
+        };
+        [Sample::Train, Sample::Test, Sample::Anomalous(0)].map(of).into()
+    }
+
+    fn standing() -> Standing {
+        let one = Estimate { value: 0.987, low: 0.9, high: 1.0 };
+        let estimates = RankingEstimates { auroc: one, average_precision: one, fpr_at_95_tpr: one };
+        let ranking = RankingReport { estimates, auroc_by_family: vec![0.987], roc: vec![(0.0, 0.0), (1.0, 1.0)] };
+        let point = |(sample, cluster, x)| Point { sample, cluster, x, y: 0.5 };
+        let points = [(Sample::Test, 0, 0.1), (Sample::Anomalous(0), 1, 0.9)].map(point).into();
+        let clusters = Clusters { accuracy: 1.0, majority: 0.5, points, explained: [0.75, 0.25] };
+        Standing { ranking, alarms: Vec::new(), nonconformity: samples(), clusters, warnings: Vec::new() }
+    }
+
+    fn report(kinds: &[Kind]) -> Evaluation {
+        let findings = |kind| match kind {
+            Kind::GraphRnn | Kind::Gran => Findings::Nll(samples()),
+            Kind::FullMask | Kind::FullEdgePrediction => {
+                Findings::Completion { edges: samples(), non_edges: samples() }
+            }
+        };
+        let detector = |&kind: &Kind| DetectorStanding {
+            kind,
+            detector: DetectorId::new(uuid::Uuid::nil()),
+            standing: standing(),
+            findings: findings(kind),
+        };
+        Evaluation {
+            seed: 0,
+            normal: NormalFamily { family: "aids-0".to_owned(), train: 3, calibration: 3, test: 3 },
+            anomalous: vec![AnomalousFamily { family: "aids-1".to_owned(), graphs: 3, known_isomorphs: 0 }],
+            ceiling: None,
+            combined: standing(),
+            detectors: kinds.iter().map(detector).collect(),
+            floors: Floor::ALL.map(|floor| FloorStanding { floor, ranking: standing().ranking }).into(),
+        }
+    }
+
+    #[test]
+    fn each_picture_shows_what_it_is_named_for() {
+        let report = report(&[Kind::GraphRnn, Kind::FullMask]);
+        for (picture, texts) in [
+            (
+                Picture::Roc,
+                ["aids-0 against aids-1: ROC of the detectors, with AUROC", "combined 0.987", "node-count 0.987"],
+            ),
+            (Picture::Nonconformity, ["combined: nonconformity", "nats of surprise", "aids-0, test (3)"]),
+            (Picture::Nll, ["graphrnn: likelihood", "a node (nats)", "aids-0, train (3)"]),
+            (Picture::Completion, ["full-mask: completion", "share of edges (%)", "aids-1 (3)"]),
+            (
+                Picture::EdgesAndNonEdges,
+                ["full-mask: edges against non-edges", "aids-1, edges", "aids-0, test, non-edges"],
+            ),
+            (Picture::Clusters, ["full-mask: classes", "accuracy 100.0 % (majority 50.0 %)", "(75 % of variance)"]),
+        ] {
+            let svg = evaluation(&report, Some(picture)).unwrap();
+            for text in texts {
+                assert!(svg.contains(text), "{picture}: {text}");
+            }
+            assert_eq!(picture.as_str().parse(), Ok(picture));
+        }
+    }
+
+    #[test]
+    fn the_sheet_has_all_pictures() {
+        let sheet = evaluation(&report(&[Kind::GraphRnn, Kind::FullMask]), None).unwrap();
+        // ROC, two rows of nonconformities, NLL, completion, edges and non-edges, three rows of clusters.
+        assert!(sheet.contains(&format!(r#"width="1240" height="{}""#, 300 * 9)));
+        let alone = evaluation(&report(&[Kind::Gran]), None).unwrap();
+        assert!(!alone.contains("combined"), "one detector is the combination");
+    }
+
+    #[test]
+    fn a_picture_that_is_not_there_says_so() {
+        let svg = evaluation(&report(&[Kind::Gran]), Some(Picture::Completion)).unwrap();
+        assert!(svg.contains("No detector of this evaluation has such a picture"));
+        assert_eq!("pie".parse::<Picture>(), Err(()));
+    }
+}
