@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Logging, Place, Settings};
 use crate::id::{DetectorId, JobId};
+use crate::model::Kind;
 use crate::store::Scope;
 
 /// Says whether a graph is kin to a family: graph-level anomaly detection learnt from normal graphs alone
@@ -31,6 +32,10 @@ pub enum Command {
     Backup(Archive),
     /// Fill an empty data directory from a backup
     Restore(Archive),
+    /// Run the study's experiments offline and write a report of tables and pictures
+    ///
+    /// What is done is kept in the directory: the same command goes on where it was cut off.
+    Experiment(Experiment),
     /// Print the HTTP interface's OpenAPI document
     Openapi,
     /// Ask the service on this machine whether it is ready: exit code 0 when it is
@@ -89,6 +94,32 @@ pub struct Health {
     /// A TOML file of settings
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Experiment {
+    /// The directory of the TU datasets' archives: AIDS.zip, DD.zip, IMDB-MULTI.zip
+    #[arg(long, value_name = "DIRECTORY")]
+    pub data: PathBuf,
+    /// The directory of the report and of what was found so far
+    #[arg(long, value_name = "DIRECTORY", default_value = "experiment")]
+    pub out: PathBuf,
+    /// One repeat with few graphs and short trainings: a look at everything in minutes, no figures to quote
+    #[arg(long)]
+    pub quick: bool,
+    /// Repeats of each task, 1 to 5: seeds or folds [default: 5, or 1 if --quick]
+    #[arg(long, value_name = "NUMBER")]
+    pub repeats: Option<u64>,
+    /// Kinds to train [default: all]
+    #[arg(long, value_name = "KIND", num_args = 1.., value_parser = parse_kind)]
+    pub kinds: Vec<Kind>,
+    /// Only tasks whose name contains one of these, such as dd or synthetic
+    #[arg(long, value_name = "TEXT", num_args = 1..)]
+    pub only: Vec<String>,
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    text.parse().map_err(|()| format!("`{text}` is no kind: {}", Kind::ALL.map(Kind::as_str).join(", ")))
 }
 
 #[derive(Debug, Args)]

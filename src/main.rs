@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use graphkin::app::{backup, evaluate, health, keys, samples, serve, train};
+use graphkin::app::{backup, evaluate, experiment, health, keys, samples, serve, train};
 use graphkin::cli::{Cli, Command, SamplesCommand};
 use graphkin::config::{self, LayerError};
 use tokio::runtime::Runtime;
@@ -38,6 +38,7 @@ fn run_on(runtime: &Runtime, command: Command) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => runtime.block_on(keys::run(command))?,
         Command::Backup(archive) => runtime.block_on(backup::backup(&archive.place, &archive.file))?,
         Command::Restore(archive) => runtime.block_on(backup::restore(&archive.place, &archive.file))?,
+        Command::Experiment(arguments) => experiment::run(&arguments)?,
         Command::Openapi => graphkin::app::print(&graphkin::http::openapi_yaml())?,
         Command::Health(health) => return Ok(health::check(health.listen)),
         Command::Train(arguments) => runtime.block_on(train(arguments))?,

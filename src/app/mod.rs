@@ -2,6 +2,7 @@
 
 pub mod backup;
 mod data_dir;
+pub mod experiment;
 pub mod health;
 pub mod keys;
 pub mod samples;

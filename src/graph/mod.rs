@@ -6,6 +6,7 @@ pub mod format;
 pub mod isomorphism;
 pub mod order;
 pub mod path;
+pub mod rewire;
 pub mod split;
 pub mod synthetic;
 

@@ -15,7 +15,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::{
-    CalibrationScore, Detector, Distribution, FORMAT, Manifest, Member, REFERENCE_SEED, Score, ScoreOptions, SplitSizes,
+    CalibrationScore, CurvePoint, Detector, Distribution, FORMAT, Manifest, Member, REFERENCE_SEED, Score,
+    ScoreOptions, SplitSizes,
 };
 use crate::graph::Graph;
 use crate::graph::split::Split;
@@ -114,16 +115,47 @@ pub fn fit(
         let weights = network::train_fold(spec, index, folds.len(), fold, device.tensors(), &mut state, observer)?;
         state.finish_fold(weights);
     }
+    let finished = std::mem::take(&mut state.finished);
+    conclude(spec, data, &folds, finished, state.curve, observer)
+}
+
+/// A detector that has learnt nothing: its networks have their initial weights, all else is as [`fit`] makes it. What such a
+/// control reaches was not learnt.
+///
+/// # Errors
+/// See [`TrainError`].
+pub fn fit_untrained(
+    spec: &TrainingSpec,
+    data: &TrainingData,
+    observer: &mut dyn Observer,
+) -> Result<Detector, TrainError> {
+    let device = spec.device.open()?;
+    let folds = plan_folds(data)?;
+    let spec = &TrainingSpec { hyperparameters: resolve(spec, &folds), ..spec.clone() };
+    let weights = folds.iter().enumerate().map(|(index, fold)| network::initial_weights(spec, index, fold, &device));
+    let weights = weights.collect::<Result<Vec<_>, _>>()?;
+    conclude(spec, data, &folds, weights, Vec::new(), observer)
+}
+
+/// Makes a detector of the folds' networks.
+fn conclude(
+    spec: &TrainingSpec,
+    data: &TrainingData,
+    folds: &[Fold<'_>],
+    weights: Vec<Weights>,
+    training_curve: Vec<CurvePoint>,
+    observer: &mut dyn Observer,
+) -> Result<Detector, TrainError> {
     let schedule = spec.hyperparameters.schedule().map_err(|why| TrainError::Unusable(why.to_string()))?;
     let epochs = schedule.epochs * folds.len() as u64;
-    let last = state.curve.last();
+    let last = training_curve.last();
     let (loss, validation_loss) = (last.map(|point| point.loss), last.map(|point| point.validation_loss));
     let mut report = |phase: &str| {
         observer.progress(&Progress { phase: phase.to_owned(), epoch: epochs, epochs, loss, validation_loss });
         if observer.should_stop() { Err(TrainError::Stopped) } else { Ok(()) }
     };
     report("calibrating")?;
-    let (members, calibration) = calibrate(spec, &folds, std::mem::take(&mut state.finished))?;
+    let (members, calibration) = calibrate(spec, folds, weights)?;
     report("distributions")?;
     let manifest = Manifest {
         format: FORMAT,
@@ -135,7 +167,7 @@ pub fn fit(
         folds: folds.len(),
         parameters: members.iter().map(|member| parameter_count(member.model())).sum(),
         statistics: members.first().map(|member| member.model().statistics()).unwrap_or_default(),
-        training_curve: state.curve,
+        training_curve,
         distributions: Vec::new(),
     };
     let mut detector = Detector::new(manifest, members, calibration);

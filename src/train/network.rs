@@ -27,7 +27,7 @@ pub(super) fn train_fold(
     observer: &mut dyn Observer,
 ) -> Result<Weights, TrainError> {
     let schedule = spec.hyperparameters.schedule().map_err(|why| TrainError::Unusable(why.to_string()))?;
-    let seed = stream(spec.seed, "fold", index as u64).next_u64();
+    let seed = seed(spec, index);
     let (train, validation) = hold_out(fold, seed);
     let all: Vec<&Graph> = fold.train.iter().map(|(_, graph)| *graph).collect();
     let mut learner = learner(spec, vocabulary(spec, fold), &all, device, seed)?;
@@ -88,6 +88,23 @@ pub(super) fn train_fold(
     let best = state.fold.take().map(|reached| reached.best.weights);
     let best = best.ok_or_else(|| TrainError::Unusable("no epoch was trained".to_owned()))?;
     Ok(learner.weights(&best))
+}
+
+/// The weights that training a fold's network begins with.
+pub(super) fn initial_weights(
+    spec: &TrainingSpec,
+    index: usize,
+    fold: &Fold<'_>,
+    device: &Device,
+) -> Result<Weights, TrainError> {
+    let all: Vec<&Graph> = fold.train.iter().map(|(_, graph)| *graph).collect();
+    let learner = learner(spec, vocabulary(spec, fold), &all, device, seed(spec, index))?;
+    Ok(learner.weights(&learner.parameters().snapshot()?))
+}
+
+/// Of all that a fold's network draws.
+fn seed(spec: &TrainingSpec, index: usize) -> u64 {
+    stream(spec.seed, "fold", index as u64).next_u64()
 }
 
 /// Splits a fold's training graphs that have edges into those that train and those that validate.

@@ -1,0 +1,148 @@
+//! One repeat of one task: train every kind, evaluate, keep what was found.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, anyhow};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::bars::CellBar;
+use super::plan::Task;
+use crate::detector::Detector;
+use crate::evaluate::{Comparison, Evaluation, evaluate};
+use crate::graph::Graph;
+use crate::id::{DetectorId, GraphId};
+use crate::model::{Hyperparameters, Kind};
+use crate::train::{DeviceChoice, TrainingData, TrainingSpec, fit, fit_untrained};
+use crate::worker::with_training_stack;
+
+/// What decides a cell's figures beside its task and repeat. A cell that was kept under other settings is made again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Settings {
+    /// Of the program.
+    pub(super) version: String,
+    pub(super) kinds: Vec<Kind>,
+    /// What every kind is trained with instead of its defaults, where it has such a hyper-parameter.
+    pub(super) hyperparameters: Map<String, Value>,
+    /// Graphs of a family, at most.
+    pub(super) most_graphs: usize,
+}
+
+/// What one repeat of a task found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Cell {
+    pub(super) settings: Settings,
+    pub(super) trained: Evaluation,
+    /// The same with networks that have learnt nothing.
+    pub(super) untrained: Evaluation,
+    /// Of training, by kind in the order of the settings.
+    pub(super) training_seconds: Vec<f64>,
+    pub(super) scoring_seconds: f64,
+}
+
+impl Cell {
+    pub(super) fn path(out: &Path, task: &Task, repeat: u64) -> PathBuf {
+        out.join("cells").join(format!("{}-{repeat}.json", task.name))
+    }
+
+    /// The cell that was kept, if it was made under these settings.
+    pub(super) fn read(path: &Path, settings: &Settings) -> Option<Self> {
+        let cell: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        (cell.settings == *settings).then_some(cell)
+    }
+
+    /// Written beside, then renamed: what was cut off is not there.
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let folder = path.parent().context("a cell's folder")?;
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer(&mut file, self)?;
+        file.flush()?;
+        file.persist(path).with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(())
+    }
+
+    /// Trains and evaluates. The repeat is the seed of all that is drawn.
+    pub(super) fn make(
+        comparison: &Comparison,
+        settings: &Settings,
+        repeat: u64,
+        bar: &mut CellBar,
+    ) -> anyhow::Result<Self> {
+        let data = training_data(comparison);
+        let (mut trained, mut untrained, mut training_seconds) = (Vec::new(), Vec::new(), Vec::new());
+        for &kind in &settings.kinds {
+            let spec = spec(kind, &settings.hyperparameters, repeat)?;
+            let begun = Instant::now();
+            bar.begin(kind.as_str());
+            trained.push(on_training_stack(|| Ok(fit(&spec, &data, None, bar)?))?);
+            training_seconds.push(begun.elapsed().as_secs_f64());
+            bar.begin(&format!("{kind}, untrained"));
+            untrained.push(on_training_stack(|| Ok(fit_untrained(&spec, &data, bar)?))?);
+        }
+        let begun = Instant::now();
+        bar.begin("scoring");
+        let trained = evaluate(comparison, &named(&trained), repeat, bar)?;
+        let scoring_seconds = begun.elapsed().as_secs_f64();
+        bar.begin("scoring, untrained");
+        let untrained = evaluate(comparison, &named(&untrained), repeat, bar)?;
+        Ok(Self { settings: settings.clone(), trained, untrained, training_seconds, scoring_seconds })
+    }
+}
+
+fn on_training_stack<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    with_training_stack(work)?.map_err(|_| anyhow!("the training panicked"))?
+}
+
+/// Detectors that are in no store go by their place.
+fn named(detectors: &[Detector]) -> Vec<(DetectorId, &Detector)> {
+    (1..).map(|place| DetectorId::new(Uuid::from_u128(place))).zip(detectors).collect()
+}
+
+fn training_data(comparison: &Comparison) -> TrainingData {
+    let normal = &comparison.normal;
+    let mut ids = (1..).map(GraphId::new);
+    let mut numbered = |graphs: &[Graph]| ids.by_ref().zip(graphs.iter().cloned()).collect();
+    TrainingData {
+        train: numbered(&normal.train),
+        calibration: numbered(&normal.calibration),
+        test: numbered(&normal.test),
+    }
+}
+
+/// The kind's defaults, but for those of `given` that it has.
+fn spec(kind: Kind, given: &Map<String, Value>, seed: u64) -> anyhow::Result<TrainingSpec> {
+    let defaults = Hyperparameters::from_json(kind, None).map_err(|errors| anyhow!("{kind}: {errors:?}"))?;
+    let known = serde_json::to_value(&defaults)?;
+    let known: Map<String, Value> = given
+        .iter()
+        .filter(|(name, _)| known.get(name.as_str()).is_some())
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
+    let hyperparameters = Hyperparameters::from_json(kind, Some(&Value::Object(known)))
+        .map_err(|errors| anyhow!("{kind}: {errors:?}"))?;
+    Ok(TrainingSpec { kind, hyperparameters, seed, device: DeviceChoice::Cpu })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_kind_takes_what_it_has_of_the_hyperparameters() {
+        let given = json!({"epochs": 3, "orderings": 2}).as_object().cloned().unwrap();
+        for kind in Kind::ALL {
+            let spec = spec(kind, &given, 1).unwrap();
+            let told = serde_json::to_value(&spec.hyperparameters).unwrap();
+            assert_eq!(told["epochs"], 3, "{kind}");
+            let orderings = matches!(kind, Kind::GraphRnn | Kind::Gran).then_some(json!(2));
+            assert_eq!(told.get("orderings").cloned(), orderings, "{kind}");
+        }
+    }
+}
