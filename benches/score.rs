@@ -10,8 +10,9 @@ use anyhow::{Context as _, Result, anyhow};
 use graphkin::detector::{Detector, Score, ScoreOptions};
 use graphkin::graph::Graph;
 use graphkin::id::GraphId;
+use graphkin::model::device::{ComputeDevice, DeviceChoice};
 use graphkin::model::{Hyperparameters, Kind};
-use graphkin::train::{Checkpoint, DeviceChoice, Observer, Progress, TrainError, TrainingData, TrainingSpec, fit};
+use graphkin::train::{Checkpoint, Observer, Progress, TrainError, TrainingData, TrainingSpec, fit};
 use rayon::ThreadPool;
 use serde_json::json;
 use support::{Report, medians, seconds};
@@ -80,7 +81,7 @@ fn detector(kind: Kind, graphs: &[&Graph]) -> Result<Detector> {
     for (index, graph) in numbered.enumerate() {
         if index % 2 == 0 { data.train.push(graph) } else { data.calibration.push(graph) }
     }
-    Ok(fit(&spec, &data, None, &mut Nobody)?)
+    Ok(fit(&spec, &ComputeDevice::cpu(), &data, None, &mut Nobody)?)
 }
 
 /// Watches a training that is over in a moment.

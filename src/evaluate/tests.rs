@@ -8,8 +8,9 @@ use crate::detector::{ScoreOptions, verdict};
 use crate::graph::testing::random_graph;
 use crate::id::GraphId;
 use crate::model::Hyperparameters;
+use crate::model::device::{ComputeDevice, DeviceChoice};
 use crate::stats::ranking::auroc;
-use crate::train::{self, Checkpoint, DeviceChoice, TrainError, TrainingData, TrainingSpec};
+use crate::train::{self, Checkpoint, TrainError, TrainingData, TrainingSpec};
 
 /// Random graphs of 10 to 14 nodes and twice as many edges.
 fn normal(count: u64, seed: u64) -> Vec<Graph> {
@@ -66,7 +67,7 @@ fn detector(kind: Kind, comparison: &Comparison) -> Detector {
         calibration: named(&comparison.normal.calibration, 1000),
         test: named(&comparison.normal.test, 2000),
     };
-    train::fit(&spec, &data, None, &mut Undisturbed).unwrap()
+    train::fit(&spec, &ComputeDevice::cpu(), &data, None, &mut Undisturbed).unwrap()
 }
 
 /// Keeps the progress, and stops once it has been told so often.

@@ -126,13 +126,14 @@ pub fn fit(
 /// See [`TrainError`].
 pub fn fit_untrained(
     spec: &TrainingSpec,
+    device: &ComputeDevice,
     data: &TrainingData,
     observer: &mut dyn Observer,
 ) -> Result<Detector, TrainError> {
-    let device = spec.device.open()?;
     let folds = plan_folds(data)?;
     let spec = &TrainingSpec { hyperparameters: resolve(spec, &folds), ..spec.clone() };
-    let weights = folds.iter().enumerate().map(|(index, fold)| network::initial_weights(spec, index, fold, &device));
+    let weights =
+        folds.iter().enumerate().map(|(index, fold)| network::initial_weights(spec, index, fold, device.tensors()));
     let weights = weights.collect::<Result<Vec<_>, _>>()?;
     conclude(spec, data, &folds, weights, Vec::new(), observer)
 }

@@ -16,8 +16,9 @@ use crate::detector::Detector;
 use crate::evaluate::{Comparison, Evaluation, evaluate};
 use crate::graph::Graph;
 use crate::id::{DetectorId, GraphId};
+use crate::model::device::{ComputeDevice, DeviceChoice};
 use crate::model::{Hyperparameters, Kind};
-use crate::train::{DeviceChoice, TrainingData, TrainingSpec, fit, fit_untrained};
+use crate::train::{TrainingData, TrainingSpec, fit, fit_untrained};
 use crate::worker::with_training_stack;
 
 /// What decides a cell's figures beside its task and repeat. A cell that was kept under other settings is made again.
@@ -73,16 +74,16 @@ impl Cell {
         repeat: u64,
         bar: &mut CellBar,
     ) -> anyhow::Result<Self> {
-        let data = training_data(comparison);
+        let (data, device) = (training_data(comparison), ComputeDevice::cpu());
         let (mut trained, mut untrained, mut training_seconds) = (Vec::new(), Vec::new(), Vec::new());
         for &kind in &settings.kinds {
             let spec = spec(kind, &settings.hyperparameters, repeat)?;
             let begun = Instant::now();
             bar.begin(kind.as_str());
-            trained.push(on_training_stack(|| Ok(fit(&spec, &data, None, bar)?))?);
+            trained.push(on_training_stack(|| Ok(fit(&spec, &device, &data, None, bar)?))?);
             training_seconds.push(begun.elapsed().as_secs_f64());
             bar.begin(&format!("{kind}, untrained"));
-            untrained.push(on_training_stack(|| Ok(fit_untrained(&spec, &data, bar)?))?);
+            untrained.push(on_training_stack(|| Ok(fit_untrained(&spec, &device, &data, bar)?))?);
         }
         let begun = Instant::now();
         bar.begin("scoring");

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Result};
 
 use super::GranModel;
 use super::blocks::{Batch, Blocks, Marks, block_count};
+use super::inference::block_means;
 use super::network::GranNetwork;
 use crate::model::likelihood::{OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
