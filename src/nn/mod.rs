@@ -8,9 +8,6 @@
 
 pub mod adam;
 mod dense;
-#[cfg(not(test))]
-mod dispatch;
-#[cfg(test)]
 pub(crate) mod dispatch;
 pub mod edges;
 pub mod graph_convolution;
