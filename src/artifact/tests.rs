@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::detector::{CurvePoint, Distribution, SplitSizes};
+use crate::detector::{CurvePoint, Distribution, FORMAT, SplitSizes};
 use crate::graph::split::Split;
 use crate::model::{Hyperparameters, Kind};
 use crate::stats::histogram::Histogram;
@@ -12,7 +12,7 @@ use crate::stats::summary::Summary;
 fn manifest() -> Manifest {
     let histogram = Histogram { bin_edges: vec![0.0, 0.1 + 0.2, 1.0], counts: vec![3, 4] };
     Manifest {
-        format: 1,
+        format: FORMAT,
         kind: Kind::FullMask,
         hyperparameters: Hyperparameters::from_json(Kind::FullMask, None).unwrap(),
         seed: u64::MAX,

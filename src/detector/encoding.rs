@@ -8,13 +8,15 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use thiserror::Error;
 
+use super::colours::Palette;
+use super::member::View;
 use super::{CalibrationScore, Detector, FoldScore, Manifest, Member};
 use crate::id::GraphId;
 use crate::model::{Model, Vocabulary};
-use crate::stats::density::{OneClass, Regression};
+use crate::stats::density::{Points, Regression, SizeTrend, Surprises};
 
 /// The newest on-disk format that this version writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 #[derive(Debug, Error)]
 pub enum DecodeError {
@@ -104,13 +106,26 @@ impl Member {
             tensors.insert(format!("{prefix}.{name}"), Tensor::from_slice(values, values.len(), &Device::Cpu)?);
             Ok(())
         };
-        for (part, density) in [("size", &self.size), ("statistics", &self.statistics), ("profile", &self.profile)] {
-            for (name, values) in DENSITY_ARRAYS.into_iter().zip(density.to_arrays()) {
-                put(&format!("{part}.{name}"), &values)?;
-            }
+        for (part, view) in [("size", &self.size), ("statistics", &self.statistics), ("structure", &self.structure)] {
+            let (points, units) = view.normals.parts();
+            put(&format!("{part}.points"), points)?;
+            put(&format!("{part}.units"), units)?;
+            put(&format!("{part}.surprises"), view.surprises.reference())?;
         }
+        put("colours.surprises", self.colours.surprises.reference())?;
+        put("structure.trend", &self.trend_of_structure.to_array())?;
+        put("colours.trend", &self.trend_of_colours.to_array())?;
         put("regression", self.regression.coefficients())?;
-        put("unlikeliness", &self.unlikeliness)
+        put("unlikeliness", &self.unlikeliness)?;
+        let Palette { colours, offsets, graphs, roots, graph_count: _ } = &self.colours.normals;
+        let signed = |values: &[u64]| values.iter().map(|value| value.cast_signed()).collect::<Vec<i64>>();
+        let mut tensor = |name: &str, tensor: Tensor| tensors.insert(format!("{prefix}.{name}"), tensor);
+        tensor("twins", Tensor::from_vec(signed(&self.twins), self.twins.len(), &Device::Cpu)?);
+        tensor("colours.colours", Tensor::from_vec(signed(colours), colours.len(), &Device::Cpu)?);
+        tensor("colours.offsets", Tensor::from_slice(offsets, offsets.len(), &Device::Cpu)?);
+        tensor("colours.graphs", Tensor::from_slice(graphs, graphs.len(), &Device::Cpu)?);
+        tensor("colours.roots", Tensor::from_slice(roots, roots.len(), &Device::Cpu)?);
+        Ok(())
     }
 
     fn take(prefix: &str, manifest: &Manifest, tensors: &mut BTreeMap<String, Tensor>) -> Result<Self, DecodeError> {
@@ -122,22 +137,56 @@ impl Member {
             .collect();
         let node_labels = take(tensors, &format!("{prefix}.node_labels"))?.to_vec1::<i64>()?;
         let mut numbers = |name: &str| take_numbers(tensors, &format!("{prefix}.{name}"));
-        let mut density = |part: &str| -> Result<OneClass, DecodeError> {
-            let mut array = |index: usize| numbers(&format!("{part}.{}", DENSITY_ARRAYS[index]));
-            OneClass::from_arrays([array(0)?, array(1)?, array(2)?])
-                .ok_or_else(|| DecodeError::Mismatch(format!("{prefix}.{part} is incomplete")))
+        let incomplete = |part: &str| DecodeError::Mismatch(format!("{prefix}.{part} is incomplete"));
+        let mut view = |part: &str| -> Result<View<Points>, DecodeError> {
+            let mut array = |name: &str| numbers(&format!("{part}.{name}"));
+            let normals = Points::from_parts(array("points")?, array("units")?);
+            let surprises = Surprises::from_reference(array("surprises")?);
+            let view = normals.zip(surprises).map(|(normals, surprises)| View { normals, surprises });
+            view.ok_or_else(|| incomplete(part))
         };
-        let (size, statistics, profile) = (density("size")?, density("statistics")?, density("profile")?);
-        let regression = Regression::from_coefficients(numbers("regression")?, 2)
-            .ok_or_else(|| DecodeError::Mismatch(format!("{prefix}.regression is incomplete")))?;
-        let unlikeliness = <[f64; 2]>::try_from(numbers("unlikeliness")?)
-            .map_err(|_| DecodeError::Mismatch(format!("{prefix}.unlikeliness is incomplete")))?;
+        let (size, statistics, structure) = (view("size")?, view("statistics")?, view("structure")?);
+        let mut trend = |part: &str| -> Result<SizeTrend, DecodeError> {
+            let array = <[f64; 4]>::try_from(numbers(part)?).ok().and_then(SizeTrend::from_array);
+            array.ok_or_else(|| incomplete(part))
+        };
+        let (trend_of_structure, trend_of_colours) = (trend("structure.trend")?, trend("colours.trend")?);
+        let surprises = Surprises::from_reference(numbers("colours.surprises")?);
+        let regression =
+            Regression::from_coefficients(numbers("regression")?, 2).ok_or_else(|| incomplete("regression"))?;
+        let unlikeliness = <[f64; 2]>::try_from(numbers("unlikeliness")?).map_err(|_| incomplete("unlikeliness"))?;
+        let unsigned = |tensor: Tensor| -> Result<Vec<u64>, DecodeError> {
+            Ok(tensor.to_vec1::<i64>()?.into_iter().map(i64::cast_unsigned).collect())
+        };
+        let twins = unsigned(take(tensors, &format!("{prefix}.twins"))?)?;
+        let mut part = |name: &str| take(tensors, &format!("{prefix}.colours.{name}"));
+        let palette = Palette::from_parts(
+            unsigned(part("colours")?)?,
+            part("offsets")?.to_vec1()?,
+            part("graphs")?.to_vec1()?,
+            part("roots")?.to_vec1()?,
+            twins.len(),
+        );
+        let colours = palette.zip(surprises).map(|(normals, surprises)| View { normals, surprises });
+        let colours = colours.ok_or_else(|| incomplete("colours"))?;
+        if [&size, &statistics, &structure].iter().any(|view| view.normals.len() != twins.len()) {
+            return Err(incomplete("twins"));
+        }
         let model = Model::new(manifest.kind, &manifest.hyperparameters, Vocabulary { node_labels }, weights)?;
-        Ok(Self { model, size, regression, statistics, profile, unlikeliness })
+        Ok(Self {
+            model,
+            twins,
+            size,
+            regression,
+            statistics,
+            structure,
+            trend_of_structure,
+            colours,
+            trend_of_colours,
+            unlikeliness,
+        })
     }
 }
-
-const DENSITY_ARRAYS: [&str; 3] = ["units", "points", "reference"];
 
 fn take(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Result<Tensor, DecodeError> {
     tensors.remove(name).ok_or_else(|| DecodeError::Mismatch(format!("{name} is missing")))

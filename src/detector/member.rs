@@ -1,9 +1,13 @@
 //! One trained model with the densities that its statistics are compared with.
 
+use std::collections::HashSet;
+
 use super::Tail;
+use super::colours::{Coloured, Palette};
 use crate::graph::Graph;
-use crate::model::{Model, Observation, Vocabulary};
-use crate::stats::density::{OneClass, Regression, deviations};
+use crate::graph::structure::Structure;
+use crate::model::{Model, Observation};
+use crate::stats::density::{Points, Regression, SizeTrend, Surprises, deviations, to_nearest};
 
 /// The nonconformities of one graph under one member. All are surprises in nats, or in units of one: comparable between
 /// parts and between detectors.
@@ -11,9 +15,9 @@ use crate::stats::density::{OneClass, Regression, deviations};
 pub struct FoldScore {
     /// Two-sided: the larger of size and structure.
     pub nonconformity: f64,
-    /// Surprise at ln n and ln((1 + m)/n).
+    /// Surprise at ln n.
     pub size: f64,
-    /// The larger surprise at the model's statistics and at the profile, what size explains taken out of both.
+    /// The largest surprise at the model's statistics, at the graph's structure and at its colours.
     pub structure: f64,
     /// One-sided: standard deviations above the training graphs' mean unlikeliness.
     pub upper: f64,
@@ -30,60 +34,107 @@ impl FoldScore {
     }
 }
 
-/// The smallest relative deviation of a size that counts: one node more in a family where all have the same number is a
-/// deviation, but no infinite one.
+/// The smallest deviation of ln n that counts: one node more in a family where all have the same number is a deviation, but
+/// no infinite one.
 const SIZE_SPREAD: f64 = 0.01;
 
-/// The smallest deviation of a statistic that counts; statistics are logits.
+/// The smallest deviation of a model's statistic that counts; statistics are logits.
 const STATISTIC_SPREAD: f64 = 0.05;
 
-/// The unit of a profile's coordinates, which are shares: one for all, so that no rare degree or label outweighs the rest.
-const PROFILE_UNIT: f64 = 0.05;
+/// The smallest deviation of a number of a graph's structure that counts.
+const STRUCTURE_SPREAD: f64 = 0.01;
 
-/// The degrees at which the bins of a profile begin: one a degree while that tells graphs apart, then doubling.
-const DEGREE_BINS: [usize; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24, 32, 64];
+/// Neighbours whose mean distance is taken: few where there are many coordinates, for then only the nearest are near.
+const NEIGHBOURS: usize = 5;
+const CLOSE_NEIGHBOURS: usize = 3;
 
-/// A model and its densities, fitted on the same training graphs.
+/// A model and what its training graphs are like.
+///
+/// They are known as distinct graphs, isomorphic twins once, and no graph has its own twin as a neighbour: twins share a
+/// split, so a graph that is held out has none among those that train, while a graph of another family may have one.
 #[derive(Debug, Clone)]
 pub struct Member {
     pub(super) model: Model,
-    pub(super) size: OneClass,
-    /// What size says of the statistics and the profile, one behind the other.
+    /// `[N]`: what tells each distinct training graph from the others, and finds its twin.
+    pub(super) twins: Vec<u64>,
+    pub(super) size: View<Points>,
+    /// What size says of the model's statistics; the view is of what it leaves.
     pub(super) regression: Regression,
-    pub(super) statistics: OneClass,
-    pub(super) profile: OneClass,
+    pub(super) statistics: View<Points>,
+    pub(super) structure: View<Points>,
+    pub(super) trend_of_structure: SizeTrend,
+    pub(super) colours: View<Palette>,
+    pub(super) trend_of_colours: SizeTrend,
     /// Mean and standard deviation of the training graphs' unlikeliness.
     pub(super) unlikeliness: [f64; 2],
 }
 
+/// The normals as one kind of points, and how surprising a distance to the nearest of them is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct View<P> {
+    pub(super) normals: P,
+    pub(super) surprises: Surprises,
+}
+
+impl View<Points> {
+    fn of(points: &[Vec<f64>], smallest_unit: f64, k: usize) -> Self {
+        let normals = Points::new(points, deviations(points, smallest_unit));
+        let own = |(index, point): (usize, &Vec<f64>)| to_nearest(&normals.distances(point), k, |other| other == index);
+        let surprises = Surprises::of(points.iter().enumerate().map(own).collect());
+        Self { normals, surprises }
+    }
+
+    fn surprise(&self, point: &[f64], k: usize, is_twin: impl Fn(usize) -> bool) -> f64 {
+        self.surprises.surprise(to_nearest(&self.normals.distances(point), k, is_twin))
+    }
+}
+
+/// A graph with all that is looked at.
+struct Portrait {
+    log_size: f64,
+    size: Vec<f64>,
+    structure: Vec<f64>,
+    colours: Coloured,
+}
+
 impl Member {
-    /// Fits the densities to what the model observes of its training graphs.
+    /// Fits the views to what the model observes of its training graphs.
     ///
     /// # Panics
     /// When there are no observations: training checks that there are.
     #[must_use]
     pub(crate) fn fit(model: Model, observed: &[(&Graph, &Observation)]) -> Self {
-        let sizes: Vec<Vec<f64>> = observed.iter().map(|(graph, _)| size_vector(graph)).collect();
-        let traits: Vec<Vec<f64>> =
-            observed.iter().map(|(graph, observation)| traits(&model, graph, observation)).collect();
-        let regression = Regression::fit(&sizes, &traits);
-        let count = model.statistics().len();
-        let (statistics, profiles): (Vec<_>, Vec<_>) = sizes
-            .iter()
-            .zip(&traits)
-            .map(|(size, traits)| {
-                let residual = regression.residual(size, traits);
-                (residual[..count].to_vec(), residual[count..].to_vec())
-            })
-            .unzip();
-        let n = observed.len() as f64;
-        let mean = observed.iter().map(|(_, observation)| observation.unlikeliness).sum::<f64>() / n;
-        let variance =
-            observed.iter().map(|(_, observation)| (observation.unlikeliness - mean).powi(2)).sum::<f64>() / n;
+        let portraits: Vec<(Portrait, &Observation)> =
+            observed.iter().map(|(graph, observation)| (portrait(&model, graph), *observation)).collect();
+        let mut seen = HashSet::new();
+        let distinct: Vec<&(Portrait, &Observation)> =
+            portraits.iter().filter(|(portrait, _)| seen.insert(portrait.colours.twin)).collect();
+        let sizes: Vec<Vec<f64>> = distinct.iter().map(|(portrait, _)| portrait.size.clone()).collect();
+        let observed: Vec<Vec<f64>> = distinct.iter().map(|(_, observation)| observation.statistics.clone()).collect();
+        let regression = Regression::fit(&sizes, &observed);
+        let residuals: Vec<Vec<f64>> =
+            sizes.iter().zip(&observed).map(|(size, statistics)| regression.residual(size, statistics)).collect();
+
+        let log_sizes: Vec<f64> = distinct.iter().map(|(portrait, _)| portrait.log_size).collect();
+        let shapes: Vec<Vec<f64>> = distinct.iter().map(|(portrait, _)| portrait.structure.clone()).collect();
+        let structure = Points::new(&shapes, deviations(&shapes, STRUCTURE_SPREAD));
+        let (trend_of_structure, structure_surprises) = trend(&log_sizes, |index| structure.distances(&shapes[index]));
+        let colours = Palette::of(&distinct.iter().map(|(portrait, _)| &portrait.colours).collect::<Vec<_>>());
+        let (trend_of_colours, colour_surprises) =
+            trend(&log_sizes, |index| colours.distances(&distinct[index].0.colours));
+
+        let n = portraits.len() as f64;
+        let unlikeliness = || portraits.iter().map(|(_, observation)| observation.unlikeliness);
+        let mean = unlikeliness().sum::<f64>() / n;
+        let variance = unlikeliness().map(|one| (one - mean).powi(2)).sum::<f64>() / n;
         Self {
-            size: OneClass::fit(&sizes, deviations(&sizes, SIZE_SPREAD)),
-            statistics: OneClass::fit(&statistics, deviations(&statistics, STATISTIC_SPREAD)),
-            profile: OneClass::fit(&profiles, vec![PROFILE_UNIT; profiles[0].len()]),
+            twins: distinct.iter().map(|(portrait, _)| portrait.colours.twin).collect(),
+            size: View::of(&log_sizes.iter().map(|&size| vec![size]).collect::<Vec<_>>(), SIZE_SPREAD, NEIGHBOURS),
+            statistics: View::of(&residuals, STATISTIC_SPREAD, NEIGHBOURS),
+            structure: View { normals: structure, surprises: structure_surprises },
+            trend_of_structure,
+            colours: View { normals: colours, surprises: colour_surprises },
+            trend_of_colours,
             unlikeliness: [mean, variance.sqrt().max(STATISTIC_SPREAD)],
             regression,
             model,
@@ -95,54 +146,70 @@ impl Member {
         &self.model
     }
 
-    /// How far a graph lies from the training graphs, by size, by structure given size, and by the larger of the two.
+    /// How far a graph lies from the training graphs, by size, by structure, and by the larger of the two.
     ///
-    /// The larger, not the sum: a graph of ordinary structure and strange size is strange, and the other way round. So
-    /// the verdict is never blind to what a count of nodes would see.
+    /// The largest surprise, not the sum: a graph of ordinary structure and strange size is strange, and the other way round,
+    /// and a graph that is a little strange to every view doesn't outrank one that is plainly strange to one. So the verdict
+    /// is never blind to what a count of nodes would see.
     #[must_use]
     pub fn judge(&self, graph: &Graph, observation: &Observation) -> FoldScore {
-        let size_vector = size_vector(graph);
-        let size = self.size.surprise(&size_vector);
-        let structure = if graph.edge_count() == 0 {
-            0.0 // nothing was observed of its structure
+        let seen = portrait(&self.model, graph);
+        let is_twin = |index: usize| self.twins[index] == seen.colours.twin;
+        let size = self.size.surprise(&[seen.log_size], NEIGHBOURS, is_twin);
+        // Of a graph without edges a model observes nothing.
+        let by_model = if graph.edge_count() == 0 {
+            0.0
         } else {
-            let residual = self.regression.residual(&size_vector, &traits(&self.model, graph, observation));
-            let (statistics, profile) = residual.split_at(observation.statistics.len());
-            self.statistics.surprise(statistics).max(self.profile.surprise(profile))
+            let residual = self.regression.residual(&seen.size, &observation.statistics);
+            self.statistics.surprise(&residual, NEIGHBOURS, is_twin)
         };
+        let by = |distances: &[f64], trend: &SizeTrend, surprises: &Surprises| {
+            let distance = to_nearest(distances, CLOSE_NEIGHBOURS, is_twin);
+            surprises.surprise(trend.residual(seen.log_size, distance))
+        };
+        let View { normals, surprises } = &self.structure;
+        let by_structure = by(&normals.distances(&seen.structure), &self.trend_of_structure, surprises);
+        let View { normals, surprises } = &self.colours;
+        let by_colours = by(&normals.distances(&seen.colours), &self.trend_of_colours, surprises);
+        let structure = by_model.max(by_structure).max(by_colours);
         let [mean, deviation] = self.unlikeliness;
         let upper = (observation.unlikeliness - mean) / deviation;
         FoldScore { nonconformity: size.max(structure), size, structure, upper }
     }
 }
 
-/// What a graph's structure is judged by: the model's statistics, then the graph's profile.
-fn traits(model: &Model, graph: &Graph, observation: &Observation) -> Vec<f64> {
-    let mut traits = observation.statistics.clone();
-    traits.extend(profile(graph, model.vocabulary()));
-    traits
+/// The trend of the normals' distances to their nearest, and the surprises of what it leaves.
+fn trend(log_sizes: &[f64], distances: impl Fn(usize) -> Vec<f64>) -> (SizeTrend, Surprises) {
+    let own: Vec<f64> = (0..log_sizes.len())
+        .map(|index| to_nearest(&distances(index), CLOSE_NEIGHBOURS, |other| other == index))
+        .collect();
+    let trend = SizeTrend::fit(log_sizes, &own);
+    let left = log_sizes.iter().zip(&own).map(|(&size, &distance)| trend.residual(size, distance)).collect();
+    (trend, Surprises::of(left))
 }
 
-/// The distribution of degrees, and of node labels where the model knows some, as shares of the nodes.
-///
-/// A model's statistics are averages over pairs, blind to much that a histogram of degrees shows; a verdict should never
-/// be worse than such a floor.
-fn profile(graph: &Graph, vocabulary: &Vocabulary) -> Vec<f64> {
-    let labels = if vocabulary.node_labels.is_empty() { 0 } else { vocabulary.node_labels.len() + 1 };
-    let mut counts = vec![0.0_f64; DEGREE_BINS.len() + labels];
-    for node in 0..graph.node_count() as u32 {
-        let bin = DEGREE_BINS.partition_point(|&first| first <= graph.degree(node)) - 1;
-        counts[bin] += 1.0;
-        if labels > 0 {
-            let label = graph.labels().map(|labels| labels[node as usize]);
-            counts[DEGREE_BINS.len() + vocabulary.index(label)] += 1.0;
-        }
+fn portrait(model: &Model, graph: &Graph) -> Portrait {
+    let of = Structure::of(graph);
+    Portrait {
+        log_size: of.nodes.ln(),
+        // For m may be 0: size, and density given size.
+        size: vec![of.nodes.ln(), ((1.0 + of.edges) / of.nodes).ln()],
+        structure: vec![
+            of.nodes.ln(),
+            of.edges.ln_1p(),
+            of.density(),
+            of.mean_degree(),
+            of.greatest_degree.ln_1p(),
+            of.degree_deviation,
+            (of.triangles / of.nodes).ln_1p(),
+            of.transitivity(),
+            of.components,
+            of.isolated / of.nodes,
+            of.leaves / of.nodes,
+            (of.independent_cycles() / of.nodes).max(0.0).ln_1p(),
+            of.clustering,
+            of.clustering_deviation,
+        ],
+        colours: Coloured::of(graph, !model.vocabulary().node_labels.is_empty()),
     }
-    counts.iter().map(|count| count / graph.node_count() as f64).collect()
-}
-
-/// ln n and ln((1 + m)/n), for m may be 0: size, and density given size.
-fn size_vector(graph: &Graph) -> Vec<f64> {
-    let (n, m) = (graph.node_count() as f64, graph.edge_count() as f64);
-    vec![n.ln(), ((1.0 + m) / n).ln()]
 }

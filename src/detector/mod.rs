@@ -1,5 +1,6 @@
 //! A detector: a trained model with its reference distributions, which turn statistics into a verdict.
 
+mod colours;
 mod drift;
 mod encoding;
 mod evidence;

@@ -73,6 +73,11 @@ impl Connectivity {
         Self { nodes }
     }
 
+    #[must_use]
+    pub fn component_count(&self) -> usize {
+        self.nodes.iter().filter(|visit| visit.number == visit.root).count()
+    }
+
     /// Whether there is a path between two nodes that doesn't take `without_edge`.
     ///
     /// # Panics
@@ -111,6 +116,7 @@ mod tests {
         assert!(connectivity.connected(0, 5, None) && !connectivity.connected(0, 6, None));
         assert!(!connectivity.connected(0, 5, Some((3, 2))) && connectivity.connected(0, 1, Some((2, 3))));
         assert!(connectivity.connected(0, 5, Some((0, 2))));
+        assert_eq!(connectivity.component_count(), 2);
         assert!(!connectivity.connected(6, 7, Some((6, 7))) && connectivity.connected(7, 7, Some((6, 7))));
     }
 

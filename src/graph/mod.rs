@@ -8,6 +8,7 @@ pub mod order;
 pub mod path;
 pub mod rewire;
 pub mod split;
+pub mod structure;
 pub mod synthetic;
 
 #[cfg(test)]

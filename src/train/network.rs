@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 
 use super::checkpoint::{Best, FoldState, RunState};
 use super::folds::Fold;
-use super::learner::{VALIDATION_GRAPHS, learner};
+use super::learner::{Learner, Prepared, VALIDATION_GRAPHS, learner};
 use super::{Observer, Progress, TrainError, TrainingSpec, Weights, vocabulary};
 use crate::detector::CurvePoint;
 use crate::graph::Graph;
@@ -30,7 +30,7 @@ pub(super) fn train_fold(
     let seed = seed(spec, index);
     let (train, validation) = hold_out(fold, seed);
     let all: Vec<&Graph> = fold.train.iter().map(|(_, graph)| *graph).collect();
-    let mut learner = learner(spec, vocabulary(spec, fold), &all, device, seed)?;
+    let learner = learner(spec, vocabulary(spec, fold), &all, device, seed)?;
     let mut adam = Adam::new(AdamConfig {
         learning_rate: schedule.learning_rate,
         weight_decay: schedule.weight_decay,
@@ -50,16 +50,26 @@ pub(super) fn train_fold(
         }
         let mut loss_sum = 0.0;
         let mut graphs = Shuffled::new(&train, seed, epoch);
-        for step in 0..schedule.steps_per_epoch {
+        let mut prepare = |step: u64| {
+            let drawn: Vec<&Graph> = (0..schedule.batch_size).map(|_| graphs.next_graph()).collect();
+            learner.prepare(&drawn, &mut stream(seed, "samples", step))
+        };
+        let steps = epoch * schedule.steps_per_epoch..(epoch + 1) * schedule.steps_per_epoch;
+        let mut next = None;
+        for step in steps.clone() {
             if observer.should_stop() {
                 return Err(TrainError::Stopped);
             }
-            let step = epoch * schedule.steps_per_epoch + step;
-            let drawn: Vec<&Graph> = (0..schedule.batch_size).map(|_| graphs.next_graph()).collect();
-            let loss = learner.loss(&drawn, &mut stream(seed, "samples", step))?;
+            let batch = next.take().unwrap_or_else(|| prepare(step));
             adam.set_learning_rate(schedule.learning_rate(step));
-            adam.update(learner.parameters(), &loss.backward()?)?;
-            loss_sum += f64::from(loss.to_scalar::<f32>()?);
+            // The next batch is made on another thread meanwhile; the step itself needs this one's stack.
+            let taken = rayon::in_place_scope(|scope| {
+                if steps.contains(&(step + 1)) {
+                    scope.spawn(|_| next = Some(prepare(step + 1)));
+                }
+                take_step(&*learner, &batch, &mut adam)
+            });
+            loss_sum += taken?;
         }
         let validation_loss = learner.validate(&validation, seed)?;
         let loss = loss_sum / schedule.steps_per_epoch as f64;
@@ -88,6 +98,13 @@ pub(super) fn train_fold(
     let best = state.fold.take().map(|reached| reached.best.weights);
     let best = best.ok_or_else(|| TrainError::Unusable("no epoch was trained".to_owned()))?;
     Ok(learner.weights(&best))
+}
+
+/// One step of the optimiser; gives the loss before it.
+fn take_step(learner: &dyn Learner, batch: &Prepared, adam: &mut Adam) -> Result<f64, TrainError> {
+    let loss = learner.loss(batch)?;
+    adam.update(learner.parameters(), &loss.backward()?)?;
+    Ok(f64::from(loss.to_scalar::<f32>()?))
 }
 
 /// The weights that training a fold's network begins with.

@@ -201,7 +201,7 @@ fn encoding_keeps_every_bit_of_a_score() {
     assert!(Detector::decode(manifest.clone(), b"").is_err());
     let mut newer = manifest;
     newer.format += 1;
-    assert!(Detector::decode(newer, &weights).unwrap_err().to_string().contains("format 2"));
+    assert!(Detector::decode(newer, &weights).unwrap_err().to_string().contains("format 3"));
 }
 
 #[test]

@@ -75,7 +75,7 @@ const fn chain(colour: u64, next: u64) -> u64 {
 }
 
 /// The colour of a bag of colours, whatever their order.
-fn bag(colours: impl Iterator<Item = u64>) -> u64 {
+pub fn bag(colours: impl Iterator<Item = u64>) -> u64 {
     colours.fold(0, |sum, colour| sum.wrapping_add(mix(colour)))
 }
 

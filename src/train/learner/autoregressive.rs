@@ -5,7 +5,7 @@ use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Learner, network};
+use super::{Learner, Prepared, network};
 use crate::graph::Graph;
 use crate::graph::order::random_bfs_order;
 use crate::model::gran::{self, GranNetwork};
@@ -38,8 +38,8 @@ pub(super) struct AutoregressiveLearner {
 
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Network {
-    GraphRnn { network: GraphRnnNetwork, builder: graph_rnn::batch::BatchBuilder },
-    Gran { network: GranNetwork, builder: gran::BatchBuilder, blocks_per_graph: usize },
+    GraphRnn { network: GraphRnnNetwork, shape: graph_rnn::Shape, slots_per_step: usize },
+    Gran { network: GranNetwork, shape: gran::Shape, blocks_per_graph: usize },
 }
 
 impl AutoregressiveLearner {
@@ -62,18 +62,17 @@ impl AutoregressiveLearner {
                 let shape = config.shape().map_err(Error::wrap)?;
                 let (network, parameters) =
                     network(device, Scheme::GraphRnn, seed, |vb| GraphRnnNetwork::new(&shape, vb))?;
-                let builder = graph_rnn::batch::BatchBuilder::new(shape, config.slots_per_step);
                 let buffers = graph_rnn::buffers(sequences.iter(), &shape)?;
-                (Network::GraphRnn { network, builder }, parameters, buffers)
+                let slots_per_step = config.slots_per_step;
+                (Network::GraphRnn { network, shape, slots_per_step }, parameters, buffers)
             }
             Hyperparameters::Gran(config) => {
                 let shape = config.shape().map_err(Error::wrap)?;
                 let (network, parameters) = network(device, Scheme::PyTorch, seed, |vb| GranNetwork::new(&shape, vb))?;
                 let sizes: Vec<usize> = train.iter().map(|graph| graph.node_count()).collect();
-                let builder = gran::BatchBuilder::new(shape);
                 let buffers = gran::buffers(&shape, &sequences, &sizes)?;
                 let blocks_per_graph = config.blocks_per_graph;
-                (Network::Gran { network, builder, blocks_per_graph }, parameters, buffers)
+                (Network::Gran { network, shape, blocks_per_graph }, parameters, buffers)
             }
             Hyperparameters::Masked(_) => candle_core::bail!("the masked kinds have a learner of their own"),
         };
@@ -98,23 +97,34 @@ impl Learner for AutoregressiveLearner {
         &self.parameters
     }
 
-    fn loss(&mut self, graphs: &[&Graph], rng: &mut ChaCha8Rng) -> Result<Tensor> {
-        match &mut self.network {
-            Network::GraphRnn { network, builder } => {
-                let shape = *builder.shape();
-                graphs.iter().for_each(|graph| builder.push(Rows::new(&sequence(graph, rng), &shape)));
-                network.loss(&builder.finish(rng), DType::F32, &self.device)
+    fn prepare(&self, graphs: &[&Graph], rng: &mut ChaCha8Rng) -> Prepared {
+        match &self.network {
+            Network::GraphRnn { shape, slots_per_step, .. } => {
+                let mut builder = graph_rnn::batch::BatchBuilder::new(*shape, *slots_per_step);
+                graphs.iter().for_each(|graph| builder.push(Rows::new(&sequence(graph, rng), shape)));
+                Prepared::GraphRnn(builder.finish(rng))
             }
-            Network::Gran { network, builder, blocks_per_graph } => {
+            Network::Gran { shape, blocks_per_graph, .. } => {
+                let mut builder = gran::BatchBuilder::new(*shape);
                 for graph in graphs {
                     let sequence = sequence(graph, rng);
-                    let count = gran::block_count(builder.shape(), graph.node_count());
+                    let count = gran::block_count(shape, graph.node_count());
                     let mut blocks = index::sample(rng, count, count.min(*blocks_per_graph)).into_vec();
                     blocks.sort_unstable();
                     builder.push(&sequence, blocks.into_iter());
                 }
-                network.loss(&builder.finish(), DType::F32, &self.device)
+                Prepared::Gran(builder.finish())
             }
+        }
+    }
+
+    fn loss(&self, batch: &Prepared) -> Result<Tensor> {
+        match (&self.network, batch) {
+            (Network::GraphRnn { network, .. }, Prepared::GraphRnn(batch)) => {
+                network.loss(batch, DType::F32, &self.device)
+            }
+            (Network::Gran { network, .. }, Prepared::Gran(batch)) => network.loss(batch, DType::F32, &self.device),
+            _ => candle_core::bail!("a batch of another kind"),
         }
     }
 

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Learner, network};
+use super::{Learner, Prepared, network};
 use crate::graph::Graph;
 use crate::model::masked::batch::BatchBuilder;
 use crate::model::masked::network::MaskedNetwork;
@@ -24,7 +24,7 @@ pub(super) struct MaskedLearner {
     vocabulary: Vocabulary,
     network: MaskedNetwork,
     parameters: Parameters,
-    builder: BatchBuilder,
+    masking: Masking,
     device: Device,
 }
 
@@ -39,15 +39,7 @@ impl MaskedLearner {
         let Some(masking) = Masking::of(kind) else { bail!("{kind} masks nothing") };
         let build = |vb: &candle_nn::VarBuilder| MaskedNetwork::new(config, &vocabulary, vb);
         let (network, parameters) = network(device, Scheme::Glorot, seed, build)?;
-        Ok(Self {
-            kind,
-            builder: BatchBuilder::new(masking, config.layers, vocabulary.clone()),
-            config: config.clone(),
-            vocabulary,
-            network,
-            parameters,
-            device: device.clone(),
-        })
+        Ok(Self { kind, masking, config: config.clone(), vocabulary, network, parameters, device: device.clone() })
     }
 }
 
@@ -56,11 +48,17 @@ impl Learner for MaskedLearner {
         &self.parameters
     }
 
-    fn loss(&mut self, graphs: &[&Graph], rng: &mut ChaCha8Rng) -> Result<Tensor> {
+    fn prepare(&self, graphs: &[&Graph], rng: &mut ChaCha8Rng) -> Prepared {
+        let mut builder = BatchBuilder::new(self.masking, self.config.layers, self.vocabulary.clone());
         for graph in graphs {
-            self.builder.push(graph, &draw(graph, self.config.edges_per_graph, rng));
+            builder.push(graph, &draw(graph, self.config.edges_per_graph, rng));
         }
-        self.network.loss(&self.builder.finish(), DType::F32, &self.device)
+        Prepared::Masked(builder.finish())
+    }
+
+    fn loss(&self, batch: &Prepared) -> Result<Tensor> {
+        let Prepared::Masked(batch) = batch else { bail!("a batch of another kind") };
+        self.network.loss(batch, DType::F32, &self.device)
     }
 
     fn weights(&self, snapshot: &Weights) -> Weights {

@@ -9,24 +9,35 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{TrainError, TrainingSpec, Weights};
 use crate::graph::Graph;
-use crate::model::{Hyperparameters, Vocabulary};
+use crate::model::masked::batch as masked_batch;
+use crate::model::{Hyperparameters, Vocabulary, gran, graph_rnn};
 use crate::nn::parameters::{Parameters, Scheme};
 
 /// Graphs that watch for the end of training, at most.
 pub(super) const VALIDATION_GRAPHS: usize = 64;
 
-/// A network in training.
-pub(super) trait Learner {
+/// A network in training. It is shared between the step under way and the preparation of the next.
+pub(super) trait Learner: Sync {
     fn parameters(&self) -> &Parameters;
 
-    /// The loss of a step over `graphs`, in nats. What it draws, it draws from `rng`.
-    fn loss(&mut self, graphs: &[&Graph], rng: &mut ChaCha8Rng) -> Result<Tensor>;
+    /// What a step over `graphs` computes with. What it draws, it draws from `rng`; the parameters don't matter.
+    fn prepare(&self, graphs: &[&Graph], rng: &mut ChaCha8Rng) -> Prepared;
+
+    /// The loss of a step, in nats.
+    fn loss(&self, batch: &Prepared) -> Result<Tensor>;
 
     /// The weights of the finished model when the parameters are `snapshot`.
     fn weights(&self, snapshot: &Weights) -> Weights;
 
     /// The mean loss of the model with the parameters as they are over `graphs`, the same draws every time, in nats.
     fn validate(&self, graphs: &[&Graph], seed: u64) -> Result<f64>;
+}
+
+/// The batch of one step.
+pub(super) enum Prepared {
+    GraphRnn(graph_rnn::batch::Batch),
+    Gran(gran::Batch),
+    Masked(masked_batch::Batch),
 }
 
 /// The network of `spec` with its initial parameters. `train` are the graphs of its fold.

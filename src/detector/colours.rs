@@ -1,0 +1,143 @@
+//! The colours of Weisfeiler-Leman refinement: how alike graphs are in what surrounds their nodes.
+
+use std::collections::BTreeMap;
+
+use crate::graph::Graph;
+use crate::graph::isomorphism::{bag, refine};
+
+/// Rounds of refinement whose colours are compared; before the first stands the node's label.
+const ROUNDS: usize = 3;
+
+/// A graph's colours.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Coloured {
+    /// Of each round and colour √ of the share of nodes that have it. Ascending by colour.
+    shares: Vec<(u64, f32)>,
+    /// All colours after one round more, in one number: the same for isomorphic graphs, and rarely else.
+    pub(super) twin: u64,
+}
+
+impl Coloured {
+    /// With node labels as first colours, or with one for all nodes.
+    pub(super) fn of(graph: &Graph, labelled: bool) -> Self {
+        // A graph without labels in a family that has some is like none of it.
+        let first = |node: u32| match graph.labels() {
+            _ if !labelled => 0,
+            Some(labels) => labels[node as usize] as u64,
+            None => u64::MAX,
+        };
+        let n = graph.node_count() as f64;
+        let mut colours: Vec<u64> = graph.nodes().map(first).collect();
+        let mut shares = Vec::new();
+        for round in 0..=ROUNDS {
+            if round > 0 {
+                colours = refine(graph, &colours);
+            }
+            let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+            colours.iter().for_each(|&colour| *counts.entry(salted(round, colour)).or_default() += 1);
+            shares.extend(counts.into_iter().map(|(colour, count)| (colour, (count as f64 / n).sqrt() as f32)));
+        }
+        shares.sort_unstable_by_key(|&(colour, _)| colour);
+        Self { shares, twin: bag(refine(graph, &colours).into_iter()) }
+    }
+}
+
+/// A colour of a round. Refined colours are scattered over all 64 bits; first ones are small numbers, which stay apart.
+const fn salted(round: usize, colour: u64) -> u64 {
+    colour ^ (round as u64).rotate_right(4)
+}
+
+/// The colours of the normal graphs, by colour.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Palette {
+    /// Ascending.
+    pub(super) colours: Vec<u64>,
+    /// `offsets[i]..offsets[i + 1]` are the entries of colour i.
+    pub(super) offsets: Vec<u32>,
+    /// Of each entry the graph, and √ of the share of its nodes.
+    pub(super) graphs: Vec<u32>,
+    pub(super) roots: Vec<f32>,
+    pub(super) graph_count: usize,
+}
+
+impl Palette {
+    pub(super) fn of(graphs: &[&Coloured]) -> Self {
+        let mut entries: Vec<(u64, u32, f32)> = (0..)
+            .zip(graphs)
+            .flat_map(|(graph, coloured)| coloured.shares.iter().map(move |&(colour, root)| (colour, graph, root)))
+            .collect();
+        entries.sort_unstable_by_key(|&(colour, graph, _)| (colour, graph));
+        let mut palette = Self { offsets: vec![0], graph_count: graphs.len(), ..Self::default() };
+        for of_colour in entries.chunk_by(|a, b| a.0 == b.0) {
+            palette.colours.push(of_colour[0].0);
+            palette.graphs.extend(of_colour.iter().map(|&(_, graph, _)| graph));
+            palette.roots.extend(of_colour.iter().map(|&(.., root)| root));
+            palette.offsets.push(palette.graphs.len() as u32);
+        }
+        palette
+    }
+
+    /// The palette with these parts; `None` where they don't fit each other.
+    pub(super) fn from_parts(
+        colours: Vec<u64>,
+        offsets: Vec<u32>,
+        graphs: Vec<u32>,
+        roots: Vec<f32>,
+        graph_count: usize,
+    ) -> Option<Self> {
+        let fits = offsets.len() == colours.len() + 1
+            && offsets.first() == Some(&0)
+            && offsets.last().is_some_and(|&end| end as usize == graphs.len())
+            && offsets.is_sorted()
+            && colours.is_sorted()
+            && graphs.len() == roots.len()
+            && graphs.iter().all(|&graph| (graph as usize) < graph_count);
+        fits.then_some(Self { colours, offsets, graphs, roots, graph_count })
+    }
+
+    /// The distance of a graph to each normal: Hellinger's, the affinity averaged over the rounds; between 0 and √2.
+    pub(super) fn distances(&self, of: &Coloured) -> Vec<f64> {
+        let mut affinities = vec![0.0_f64; self.graph_count];
+        for &(colour, root) in &of.shares {
+            let Ok(place) = self.colours.binary_search(&colour) else { continue };
+            for entry in self.offsets[place] as usize..self.offsets[place + 1] as usize {
+                affinities[self.graphs[entry] as usize] += f64::from(root) * f64::from(self.roots[entry]);
+            }
+        }
+        let rounds = (ROUNDS + 1) as f64;
+        affinities.into_iter().map(|affinity| (2.0 - 2.0 * affinity / rounds).max(0.0).sqrt()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::graph::testing::{any_relabelling, graph};
+
+    /// By hand, without labels: at first all nodes are alike (affinity 1), then those of degree 1 are, which are all nodes
+    /// of an edge and 2/3 of those of a path (affinity √(2/3)); from the next round on nothing is common.
+    #[test]
+    fn an_edge_and_a_path() {
+        let (edge, path) = (graph(2, &[(0, 1)]), graph(3, &[(0, 1), (1, 2)]));
+        let (edge, path) = (Coloured::of(&edge, false), Coloured::of(&path, false));
+        let distances = Palette::of(&[&edge, &path]).distances(&edge);
+        assert!(distances[0].abs() < 1e-3, "{distances:?}");
+        let affinity = (1.0 + (2.0_f64 / 3.0).sqrt()) / 4.0;
+        assert!((distances[1] - (2.0 - 2.0 * affinity).sqrt()).abs() < 1e-6, "{distances:?}");
+        assert_ne!(edge.twin, path.twin);
+    }
+
+    proptest! {
+        #[test]
+        fn a_graph_under_other_names_is_its_twin((graph, permutation) in any_relabelling(8), labelled: bool) {
+            let (one, two) = (Coloured::of(&graph, labelled), Coloured::of(&graph.relabelled(&permutation), labelled));
+            prop_assert_eq!(&one, &two);
+            let palette = Palette::of(&[&one]);
+            prop_assert!(palette.distances(&two)[0] < 1e-3);
+            let Palette { colours, offsets, graphs, roots, graph_count } = palette.clone();
+            prop_assert_eq!(Palette::from_parts(colours, offsets, graphs, roots, graph_count), Some(palette));
+        }
+    }
+}
