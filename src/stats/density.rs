@@ -178,11 +178,11 @@ impl SizeTrend {
         Self { slope: (products / (squares + RIDGE * n)).clamp(-0.5, 0.0), centre, range }
     }
 
-    /// The logarithm of a distance, what the size of its graph explains taken out.
+    /// A distance as it would be in a graph of the normals' mean size, and [`DISTANCE_FLOOR`].
     #[must_use]
     pub fn residual(&self, log_size: f64, distance: f64) -> f64 {
         let x = log_size.clamp(self.range[0], self.range[1]);
-        (distance + DISTANCE_FLOOR).ln() - self.slope * (x - self.centre)
+        (distance + DISTANCE_FLOOR) * (-self.slope * (x - self.centre)).exp()
     }
 
     /// Slope, centre and range.

@@ -87,7 +87,7 @@ impl Store {
         if families.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.write().await?;
         for family in families {
             sqlx::query!("DELETE FROM served_scores WHERE family = ? AND at < ?", family, oldest)
                 .execute(&mut *transaction)

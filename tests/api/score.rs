@@ -117,6 +117,12 @@ async fn count(app: &App, name: &str) -> f64 {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
 }
 
+/// A request that takes a second or so, of one graph many times.
+fn slow_list() -> Value {
+    let ring: Vec<Value> = (0..100).map(|u| json!([u, (u + 1) % 100])).collect();
+    json!({"graphs": vec![json!({"nodes": 100, "edges": ring}); 40], "options": {"samples": 10_000}})
+}
+
 #[tokio::test]
 async fn what_was_asked_before_is_answered_without_computing_or_waiting() {
     let app = trained_app(&[("max-requests", "1")], &["full-mask", "full-edge-prediction"]).await;
@@ -127,8 +133,7 @@ async fn what_was_asked_before_is_answered_without_computing_or_waiting() {
     assert_eq!((count(&app, hits).await, count(&app, misses).await), (0.0, 2.0));
 
     // The only place in the queue is taken, but what is known needs none.
-    let ring: Vec<Value> = (0..2_000).map(|u| json!([u, (u + 1) % 2_000])).collect();
-    let slow = json!({"graph": {"nodes": 2_000, "edges": ring}, "options": {"samples": 5_000}});
+    let slow = slow_list();
     let meanwhile = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
         let known = app.post_json(SCORE, &json!({"graph": graphs[0]})).await;
@@ -380,9 +385,7 @@ async fn a_full_queue_is_429_and_a_stream_that_began_waits() {
     let many: Vec<Value> = vec![graph.clone(); 100];
     assert_eq!(answers(&app.post(SCORE, NDJSON, lines(&many)).await).len(), 100);
 
-    let ring: Vec<Value> = (0..2_000).map(|u| json!([u, (u + 1) % 2_000])).collect();
-    let slow = vec![json!({"nodes": 2_000, "edges": ring}); 40];
-    let slow = json!({"graphs": slow, "options": {"samples": 10_000}});
+    let slow = slow_list();
     let busy = app.post_json(SCORE, &slow);
     let refused = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
