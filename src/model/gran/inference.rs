@@ -269,7 +269,7 @@ impl Layer {
                 .copied()
                 .collect()
         };
-        let bias: Vec<f32> = networks.iter().flat_map(|part| part.bias()).copied().collect();
+        let bias: Vec<f32> = networks.iter().flat_map(Affine::bias).copied().collect();
         let mut destination_codes = side_by_side(width + CODES, CODES);
         for codes in destination_codes.chunks_exact_mut(bias.len()) {
             codes.iter_mut().zip(&bias).for_each(|(code, bias)| *code += bias);

@@ -36,7 +36,6 @@ pub(super) struct AutoregressiveLearner {
     device: Device,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Network {
     GraphRnn { network: GraphRnnNetwork, shape: graph_rnn::Shape, slots_per_step: usize },
     Gran { network: GranNetwork, shape: gran::Shape, blocks_per_graph: usize },
