@@ -31,6 +31,13 @@ impl<C: Compute> Batch<C> {
         Self { units: Vec::new(), cost: Cost { multiply_adds: 0, bytes: 0 } }
     }
 
+    /// Every unit of one request.
+    pub(super) fn all_of(request: &Arc<Request<C>>) -> Self {
+        let mut batch = Self::new();
+        (0..request.len()).for_each(|unit| batch.take(Arc::clone(request), unit));
+        batch
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.units.is_empty()
     }

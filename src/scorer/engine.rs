@@ -26,13 +26,16 @@ pub(super) struct Engine<C: Compute> {
     admission: Arc<Admission>,
     pool: Pool<C>,
     watch: Arc<Watch>,
+    /// Multiply-adds that a request may cost whose own thread computes it, when nothing waits.
+    quick: u64,
     /// When a request last ended well. A lock for one copy, never held across a wait.
     succeeded: Mutex<Option<Instant>>,
 }
 
 impl<C: Compute> Engine<C> {
-    /// With `threads` of them, 0 being one per core, on the device that `watch` looks at.
-    pub(super) fn start(config: &Config, threads: usize, watch: Watch) -> std::io::Result<Self> {
+    /// With `threads` of them, 0 being one per core, on the device that `watch` looks at. What costs at most `quick` they
+    /// need not be woken for.
+    pub(super) fn start(config: &Config, threads: usize, quick: u64, watch: Watch) -> std::io::Result<Self> {
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
@@ -42,7 +45,7 @@ impl<C: Compute> Engine<C> {
         // What one graph may take in memory, a batch may: then the bound holds for a thread, whatever it computes.
         let budget = Budget { multiply_adds: config.max_batch_cost, bytes: config.max_graph_memory };
         let pool = Pool::start(threads, budget, &watch)?;
-        Ok(Self { admission, pool, watch, succeeded: Mutex::default() })
+        Ok(Self { admission, pool, watch, quick, succeeded: Mutex::default() })
     }
 
     pub(super) fn permit(&self, cost: u64) -> Result<Permit, PermitError> {
@@ -68,7 +71,10 @@ impl<C: Compute> Engine<C> {
             return Ok((Vec::new(), Timing { queued: Duration::ZERO, computed: Duration::ZERO }));
         }
         let (request, answer) = Request::new(compute, units, permit);
-        self.pool.submit(request).map_err(|_| ScoreError::Stopping)?;
+        let is_quick = request.multiply_adds() <= self.quick;
+        if !(is_quick && self.pool.compute_here(&request, &self.watch)) {
+            self.pool.submit(request).map_err(|_| ScoreError::Stopping)?;
+        }
         let answer = answer.await.map_err(|_| ScoreError::Stopping)?;
         match answer {
             Ok(_) => self.note_success(),

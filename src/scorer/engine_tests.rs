@@ -18,9 +18,13 @@ fn engine(threads: usize, max_requests: usize) -> Arc<Engine<Made>> {
 }
 
 fn batching(threads: usize, max_requests: usize, max_batch_cost: u64) -> Arc<Engine<Made>> {
+    started(threads, max_requests, max_batch_cost, 0)
+}
+
+fn started(threads: usize, max_requests: usize, max_batch_cost: u64, quick: u64) -> Arc<Engine<Made>> {
     let max_graph_memory = 1_000;
     let config = Config { threads, max_requests, max_cost: 1_000, max_batch_cost, max_graph_memory, ..Config::tiny() };
-    Arc::new(Engine::start(&config, threads, Watch::new(|| Ok(()))).unwrap())
+    Arc::new(Engine::start(&config, threads, quick, Watch::new(|| Ok(()))).unwrap())
 }
 
 fn units(count: usize) -> Vec<usize> {
@@ -289,13 +293,48 @@ async fn a_result_too_few_is_a_failure_and_no_endless_wait() {
     assert!(matches!(tokio::time::timeout(LONG, answer).await.unwrap(), Err(ScoreError::Failed)));
 }
 
+#[tokio::test]
+async fn what_is_quick_is_computed_by_who_asks_unless_the_threads_are_busy() {
+    let engine = started(1, 9, 1, 3);
+    let asker = std::thread::current().id();
+    let whether_here = move || Made::each(move |_| usize::from(std::thread::current().id() == asker));
+    for (count, expected) in [(1, vec![1]), (3, vec![1; 3]), (4, vec![0; 4])] {
+        let answer = engine.compute(engine.permit(1).unwrap(), whether_here(), units(count)).await;
+        assert_eq!(answer.unwrap().0, expected, "four cost more than what is quick");
+    }
+    let (gate, pass) = Gate::new();
+    let (handle, permit) = (Arc::clone(&engine), engine.permit(1).unwrap());
+    let work = Made::each(move |unit| {
+        pass();
+        unit
+    });
+    let long = tokio::spawn(async move { handle.compute(permit, work, units(4)).await });
+    let gate = gate.reached().await;
+    let (handle, permit) = (Arc::clone(&engine), engine.permit(1).unwrap());
+    let quick = tokio::spawn(async move { handle.compute(permit, whether_here(), units(1)).await });
+    until(|| engine.pool.waiting() == 2).await;
+    (0..4).for_each(|_| gate.open());
+    assert_eq!(quick.await.unwrap().unwrap().0, [0], "it took its turn behind the long one");
+    long.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_panic_of_what_is_quick_fails_its_own_request() {
+    let engine = started(1, 1, 1, 3);
+    let work = Made::each(|unit| if unit == 1 { panic!("a unit that panics") } else { unit });
+    let failed = engine.compute(engine.permit(1).unwrap(), work, units(2)).await;
+    assert!(matches!(failed, Err(ScoreError::Failed)));
+    let answer = engine.compute(engine.permit(1).unwrap(), Made::each(|unit| unit), units(2)).await;
+    assert_eq!(answer.unwrap().0, [0, 1]);
+}
+
 /// Of one thread on a device that is broken while the switch is on.
 fn on_a_device(broken: &Arc<AtomicBool>) -> Engine<Made> {
     let switch = Arc::clone(broken);
     let check = move || if switch.load(Ordering::SeqCst) { Err(broken_device()) } else { Ok(()) };
     let config =
         Config { max_requests: 9, max_cost: 1_000, max_batch_cost: 100, max_graph_memory: 1_000, ..Config::tiny() };
-    Engine::start(&config, 1, Watch::new(check)).unwrap()
+    Engine::start(&config, 1, 0, Watch::new(check)).unwrap()
 }
 
 #[tokio::test]

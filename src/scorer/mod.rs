@@ -43,6 +43,9 @@ use crate::id::DetectorId;
 use crate::model::device::ComputeDevice;
 use crate::registry::Registry;
 
+/// Multiply-adds of about a hundred microseconds: waking a thread, and being woken by it, takes as long.
+const QUICK: u64 = 2_000_000;
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Compute threads; 0 is one per core.
@@ -108,9 +111,10 @@ impl Scorer {
     /// # Errors
     /// When the threads can't be started.
     pub fn start(config: &Config, registry: Registry, device: ComputeDevice) -> std::io::Result<Self> {
-        let threads = if device.is_cpu() { config.threads } else { 1 };
+        // Another device is fed by one thread, and by no other.
+        let (threads, quick) = if device.is_cpu() { (config.threads, QUICK) } else { (1, 0) };
         let watched = device.clone();
-        let engine = Arc::new(Engine::start(config, threads, Watch::new(move || watched.check()))?);
+        let engine = Arc::new(Engine::start(config, threads, quick, Watch::new(move || watched.check()))?);
         let card = (!device.is_cpu()).then(|| Arc::new(Card::new(device, registry.capacity())));
         let cache = Cache::new(config.cache_bytes);
         Ok(Self { registry, engine, cache, card, max_graph_memory: config.max_graph_memory })

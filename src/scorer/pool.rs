@@ -1,6 +1,7 @@
 //! The compute threads, which take batches from one queue.
 //!
-//! Each batch is computed by the thread that took it; one that is alone, and worth it, by as many as there are.
+//! Each batch is computed by the thread that took it; one that is alone, and worth it, by as many as there are. A request
+//! that would be over before a thread has woken is computed where it is, when nothing waits.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,7 @@ pub(super) struct Closed;
 
 pub(super) struct Pool<C: Compute> {
     shared: Arc<Shared<C>>,
+    size: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -40,7 +42,7 @@ impl<C: Compute> Pool<C> {
         let waiting = Waiting { errands: VecDeque::new(), queue, computing: 0, closed: false };
         let crew = (threads > 1).then(|| crew(threads)).transpose()?;
         let shared = Arc::new(Shared { waiting: Mutex::new(waiting), arrived: Condvar::new(), crew });
-        let pool = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
+        let pool = Self { shared: Arc::clone(&shared), size: threads, threads: Mutex::default() };
         for index in 0..threads {
             let (shared, watch) = (Arc::clone(&shared), Arc::clone(watch));
             let thread = thread::Builder::new().name(format!("scorer-{index}")).spawn(move || {
@@ -61,6 +63,19 @@ impl<C: Compute> Pool<C> {
         // A list is for all threads to share.
         let several = request.len() > 1;
         self.shared.put(several, |waiting| waiting.queue.push(request))
+    }
+
+    /// Computes a request on the calling thread, if nothing waits and one of the pool's threads is idle: so no more is
+    /// computed at once than there are threads, and nobody is overtaken. Whether it did.
+    pub(super) fn compute_here(&self, request: &Arc<Request<C>>, watch: &Watch) -> bool {
+        let mut waiting = lock(&self.shared.waiting);
+        if waiting.closed || waiting.computing >= self.size || !waiting.is_empty() {
+            return false;
+        }
+        waiting.computing += 1;
+        drop(waiting);
+        self.shared.compute(Batch::all_of(request), false, watch);
+        true
     }
 
     /// Runs an errand before what is there: for the probe, whose question is about the threads and not about the queue.
@@ -120,6 +135,12 @@ struct Waiting<C: Compute> {
     /// Batches taken and not yet ended.
     computing: usize,
     closed: bool,
+}
+
+impl<C: Compute> Waiting<C> {
+    fn is_empty(&self) -> bool {
+        self.errands.is_empty() && self.queue.is_empty()
+    }
 }
 
 /// What a thread does next.
