@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 
 use self::data_dir::DataDir;
 use crate::config::{Config, Settings};
-use crate::http::{self, AppState};
+use crate::http::{self, Services};
 use crate::model::device::{ComputeDevice, DeviceChoice, Opened};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
@@ -91,7 +91,7 @@ impl App {
         let recorder = Recorder::start(config.retention, store.clone());
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
         let upkeep = tokio::spawn(keep_up(metrics.clone(), store.clone(), scorer.clone()));
-        let router = http::router(AppState {
+        let router = http::router(Services {
             config: Arc::new(config.http.clone()),
             store: store.clone(),
             scorer: scorer.clone(),

@@ -31,6 +31,7 @@ mod trace;
 mod training_jobs;
 
 use std::any::Any;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request};
@@ -75,9 +76,13 @@ pub struct Config {
     pub device: DeviceChoice,
 }
 
-/// What every handler may reach.
+/// What every handler may reach: a handle, as each request takes a few.
 #[derive(Debug, Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Services>);
+
+/// The parts of the service that handlers speak to.
+#[derive(Debug)]
+pub struct Services {
     pub config: Arc<Config>,
     pub store: Store,
     pub scorer: Scorer,
@@ -90,8 +95,17 @@ pub struct AppState {
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 
+impl Deref for AppState {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
 /// The whole service. Each resource's router carries its own documentation; the layers are listed from the outside in.
-pub fn router(state: AppState) -> axum::Router {
+pub fn router(services: Services) -> axum::Router {
+    let state = AppState(Arc::new(services));
     let (routes, document) = documented_routes().split_for_parts();
     let document = docs::complete(document);
     let gate = auth::Gate::new(state.store.clone(), state.config.open, &document);

@@ -4,9 +4,8 @@ use std::fmt;
 use std::fs::File;
 use std::future::Future;
 use std::hash::Hash;
-use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use moka::sync::Cache;
 
@@ -15,7 +14,7 @@ use super::StoreError;
 /// Which commit was the last, of whichever process: the header of the index of the write-ahead log, by which every reader
 /// of the database chooses what it sees (<https://sqlite.org/walformat.html>, section 2.2).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Commits(Option<&'static Mutex<File>>);
+pub(super) struct Commits(Option<&'static File>);
 
 type Header = [u8; 48];
 
@@ -25,21 +24,18 @@ impl Commits {
         let mut index = database.as_os_str().to_owned();
         index.push("-shm");
         // Never closed: to close any handle of this file would free the locks that SQLite holds on it in this process.
-        Self(File::open(index).ok().map(|file| &*Box::leak(Box::new(Mutex::new(file)))))
+        Self(File::open(index).ok().map(|file| &*Box::leak(Box::new(file))))
     }
 
     /// `None` where it can't be told.
     fn last(&self) -> Option<Header> {
-        let mut file = self.0?.lock().unwrap_or_else(PoisonError::into_inner);
         let mut header = [0; size_of::<Header>()];
-        file.rewind().ok()?;
-        file.read_exact(&mut header).ok()?;
+        self.0?.read_exact_at(&mut header, 0).ok()?;
         Some(header)
     }
 }
 
 /// Answers that hold until the next commit.
-#[derive(Clone)]
 pub(super) struct Remembered<K, V> {
     commits: Commits,
     answers: Cache<K, (Header, V)>,

@@ -223,7 +223,7 @@ impl Store {
             let detectors = self.active_detectors(row.id).await?;
             Ok(Some(Arc::new(FamilyPanel { id: row.id, family: row.name, detectors })))
         };
-        let panel = self.panels.get(family.to_owned(), read).await?;
+        let panel = self.remembered.panels.get(family.to_owned(), read).await?;
         panel.ok_or_else(|| StoreError::NotFound { what: format!("family `{family}`") })
     }
 

@@ -95,7 +95,7 @@ impl Store {
             .map(KeyRow::try_from)
             .transpose()
         };
-        self.keys.get(*key_sha256, read).await
+        self.remembered.keys.get(*key_sha256, read).await
     }
 
     /// Whether a key was ever made, revoked or not.
@@ -107,7 +107,7 @@ impl Store {
             let found = sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM api_keys) AS "found!: bool""#);
             Ok(Some(found.fetch_one(&self.readers).await?))
         };
-        Ok(self.has_keys.get((), read).await?.unwrap_or(true))
+        Ok(self.remembered.has_keys.get((), read).await?.unwrap_or(true))
     }
 
     /// Every key there ever was, the oldest first.

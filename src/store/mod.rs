@@ -80,7 +80,13 @@ pub struct Store {
     /// Held while graphs are added: who is whose twin is decided outside the write transaction, and two batches deciding
     /// at once would each miss the twins in the other.
     additions: Arc<Mutex<()>>,
-    /// Who scores for a family, by its name, and whose key a hash is of: every score asks.
+    remembered: Arc<Memory>,
+}
+
+/// What every score asks.
+#[derive(Debug)]
+struct Memory {
+    /// Who scores for a family, by its name, and whose key a hash is of.
     panels: Remembered<String, Arc<FamilyPanel>>,
     keys: Remembered<[u8; 32], KeyRow>,
     /// Whether a key was ever made.
@@ -116,9 +122,11 @@ impl Store {
             writer,
             readers,
             additions: Arc::default(),
-            panels: Remembered::new(commits, REMEMBERED),
-            keys: Remembered::new(commits, REMEMBERED),
-            has_keys: Remembered::new(commits, 1),
+            remembered: Arc::new(Memory {
+                panels: Remembered::new(commits, REMEMBERED),
+                keys: Remembered::new(commits, REMEMBERED),
+                has_keys: Remembered::new(commits, 1),
+            }),
         })
     }
 
