@@ -113,7 +113,7 @@ pub struct Experiment {
     /// Kinds to train [default: all]
     #[arg(long, value_name = "KIND", num_args = 1.., value_parser = parse_kind)]
     pub kinds: Vec<Kind>,
-    /// Only tasks whose name contains one of these, such as dd or synthetic
+    /// Only tasks whose name begins with one of these, such as dd, dd-0, folds or synthetic
     #[arg(long, value_name = "TEXT", num_args = 1..)]
     pub only: Vec<String>,
 }

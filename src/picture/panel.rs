@@ -184,7 +184,7 @@ impl Series {
             Mark::Line | Mark::Thick => {
                 chart.draw_series([PathElement::new(points().collect::<Vec<_>>(), self.stroke())])?
             }
-            Mark::Dashed => chart.draw_series([DashedPathElement::new(points(), 5, 4, self.stroke())])?,
+            Mark::Dashed => chart.draw_series([DashedPathElement::new(points(), 10, 6, self.stroke())])?,
             Mark::Shaded => {
                 let ends = [self.points.last(), self.points.first()].into_iter().flatten().map(|(x, _)| (*x, 0.0));
                 let below: Vec<(f64, f64)> = points().chain(ends).collect();
@@ -202,7 +202,7 @@ impl Series {
         let line = || vec![(6, y), (28, y)];
         match self.mark {
             Mark::Line | Mark::Thick => legend.draw(&PathElement::new(line(), self.stroke())),
-            Mark::Dashed => legend.draw(&DashedPathElement::new(line(), 5, 4, self.stroke())),
+            Mark::Dashed => legend.draw(&DashedPathElement::new(line(), 10, 6, self.stroke())),
             Mark::Shaded => {
                 legend.draw(&Rectangle::new([(6, y - 5), (28, y + 5)], self.colour.rgb().mix(0.18).filled()))?;
                 legend.draw(&Rectangle::new([(6, y - 5), (28, y + 5)], self.stroke()))

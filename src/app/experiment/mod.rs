@@ -34,7 +34,8 @@ pub fn run(arguments: &Experiment) -> anyhow::Result<()> {
     let repeats = arguments.repeats.unwrap_or(if arguments.quick { 1 } else { REPEATS });
     ensure!((1..=REPEATS).contains(&repeats), "there are 1 to {REPEATS} repeats");
     let mut library = Library::new(arguments.data.clone(), settings.most_graphs);
-    let wanted = |task: &Task| arguments.only.is_empty() || arguments.only.iter().any(|part| task.name.contains(part));
+    let wanted =
+        |task: &Task| arguments.only.is_empty() || arguments.only.iter().any(|part| task.name.starts_with(part));
     // The field's folds are many trainings for what the splits show as well.
     let quick_enough = |task: &Task| !arguments.quick || task.protocol == plan::Protocol::Splits;
     let (tasks, without_data): (Vec<Task>, Vec<Task>) =
