@@ -16,7 +16,7 @@ use crate::model::{Model, Vocabulary};
 use crate::stats::density::{Points, Regression, SizeTrend, Surprises};
 
 /// The newest on-disk format that this version writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 #[derive(Debug, Error)]
 pub enum DecodeError {
@@ -47,12 +47,15 @@ impl Detector {
         let folds: Vec<i64> = calibration.iter().map(|score| score.fold as i64).collect();
         let scores: Vec<f64> = calibration
             .iter()
-            .flat_map(|CalibrationScore { score, .. }| [score.nonconformity, score.size, score.structure, score.upper])
+            .flat_map(|&CalibrationScore { score, .. }| {
+                let FoldScore { nonconformity, size, structure, model, upper } = score;
+                [nonconformity, size, structure, model, upper]
+            })
             .collect();
         let n = calibration.len();
         tensors.insert("calibration.graphs".to_owned(), Tensor::from_vec(graphs, n, &Device::Cpu)?);
         tensors.insert("calibration.folds".to_owned(), Tensor::from_vec(folds, n, &Device::Cpu)?);
-        tensors.insert("calibration.scores".to_owned(), Tensor::from_vec(scores, (n, 4), &Device::Cpu)?);
+        tensors.insert("calibration.scores".to_owned(), Tensor::from_vec(scores, (n, 5), &Device::Cpu)?);
         Ok((self.manifest.clone(), serialise(&tensors, None)?))
     }
 
@@ -82,10 +85,10 @@ impl Detector {
             .map(|((graph, fold), scores)| {
                 let fold = usize::try_from(fold).ok().filter(|&fold| fold < members.len());
                 match (fold, scores.as_slice()) {
-                    (Some(fold), &[nonconformity, size, structure, upper]) => Ok(CalibrationScore {
+                    (Some(fold), &[nonconformity, size, structure, model, upper]) => Ok(CalibrationScore {
                         graph: GraphId::new(graph),
                         fold,
-                        score: FoldScore { nonconformity, size, structure, upper },
+                        score: FoldScore { nonconformity, size, structure, model, upper },
                     }),
                     _ => Err(DecodeError::Mismatch("a calibration score names no fold".to_owned())),
                 }

@@ -13,12 +13,14 @@ use crate::stats::density::{Points, Regression, SizeTrend, Surprises, deviations
 /// parts and between detectors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FoldScore {
-    /// Two-sided: the larger of size and structure.
+    /// Two-sided: size and structure together.
     pub nonconformity: f64,
     /// Surprise at ln n.
     pub size: f64,
-    /// The largest surprise at the model's statistics, at the graph's structure and at its colours.
+    /// The largest surprise at the model's statistics, at the graph's structure and at its colours, all given the size.
     pub structure: f64,
+    /// Surprise at the model's statistics, given the size: what this model says that another might not.
+    pub model: f64,
     /// One-sided: standard deviations above the training graphs' mean unlikeliness.
     pub upper: f64,
 }
@@ -146,18 +148,18 @@ impl Member {
         &self.model
     }
 
-    /// How far a graph lies from the training graphs, by size, by structure, and by the larger of the two.
+    /// How far a graph lies from the training graphs, by size, by structure, and by both together.
     ///
-    /// The largest surprise, not the sum: a graph of ordinary structure and strange size is strange, and the other way round,
-    /// and a graph that is a little strange to every view doesn't outrank one that is plainly strange to one. So the verdict
-    /// is never blind to what a count of nodes would see.
+    /// Surprises are negative logarithms of shares of normal graphs, and structure is looked at given the size, so the two
+    /// add up as −ln p(n) and −ln p(G | n) do. Of the views of one structure the largest counts: a graph that is a little
+    /// strange to each of them doesn't outrank one that is plainly strange to one.
     #[must_use]
     pub fn judge(&self, graph: &Graph, observation: &Observation) -> FoldScore {
         let seen = portrait(&self.model, graph);
         let is_twin = |index: usize| self.twins[index] == seen.colours.twin;
         let size = self.size.surprise(&[seen.log_size], NEIGHBOURS, is_twin);
         // Of a graph without edges a model observes nothing.
-        let by_model = if graph.edge_count() == 0 {
+        let model = if graph.edge_count() == 0 {
             0.0
         } else {
             let residual = self.regression.residual(&seen.size, &observation.statistics);
@@ -171,10 +173,10 @@ impl Member {
         let by_structure = by(&normals.distances(&seen.structure), &self.trend_of_structure, surprises);
         let View { normals, surprises } = &self.colours;
         let by_colours = by(&normals.distances(&seen.colours), &self.trend_of_colours, surprises);
-        let structure = by_model.max(by_structure).max(by_colours);
+        let structure = model.max(by_structure).max(by_colours);
         let [mean, deviation] = self.unlikeliness;
         let upper = (observation.unlikeliness - mean) / deviation;
-        FoldScore { nonconformity: size.max(structure), size, structure, upper }
+        FoldScore { nonconformity: size + structure, size, structure, model, upper }
     }
 }
 

@@ -68,6 +68,7 @@ pub struct Score {
     pub p_value: f64,
     pub p_size: f64,
     pub p_structure: f64,
+    pub p_model: f64,
     /// The model's statistics, averaged over the members, as [`Manifest::statistics`] names them.
     pub statistics: Vec<f64>,
     pub findings: Findings,
@@ -236,6 +237,7 @@ impl Detector {
             p_value: of(chosen),
             p_size: of(|score| score.size),
             p_structure: of(|score| score.structure),
+            p_model: of(|score| score.model),
             statistics: statistics(observations),
             warnings: self.warnings(graph, &findings, options),
             findings,

@@ -129,6 +129,7 @@ pub fn evaluate(
             kind: detector.kind(),
             detector: id,
             standing,
+            model: standing::of_model(heard, &lots, seed),
             findings: heard.findings(&lots),
         })
         .collect();

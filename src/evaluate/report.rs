@@ -60,6 +60,9 @@ pub struct DetectorStanding {
     pub kind: Kind,
     pub detector: DetectorId,
     pub standing: Standing,
+    /// Of the surprise at what the model itself sees, given the size: without size, structure and colours, which all
+    /// detectors of a family share.
+    pub model: RankingReport,
     pub findings: Findings,
 }
 

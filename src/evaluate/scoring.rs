@@ -47,6 +47,8 @@ pub(super) struct Said {
     pub(super) p_values: Vec<f64>,
     /// Of each graph, a vector for each detector.
     pub(super) vectors: Vec<Vec<ScoreVector>>,
+    /// Of one detector: surprises at what its model sees.
+    pub(super) models: Vec<f64>,
     nll: Vec<f64>,
     completions: Option<[Tally; 2]>,
 }
@@ -96,7 +98,7 @@ impl Hearing {
         let tail = ScoreOptions::default().tail;
         for (heard, one) in self.detectors.iter_mut().zip(said) {
             heard.note(place, &[*one], verdict(&[*one], tail));
-            heard.said[place].note_findings(&one.1.findings);
+            heard.said[place].note_model(one.1);
         }
         self.combined.note(place, said, verdict(said, tail));
     }
@@ -131,8 +133,9 @@ impl Heard {
 }
 
 impl Said {
-    fn note_findings(&mut self, findings: &detector::Findings) {
-        match findings {
+    fn note_model(&mut self, score: &Score) {
+        self.models.push(score.folds.iter().map(|fold| fold.model).sum::<f64>() / score.folds.len() as f64);
+        match &score.findings {
             detector::Findings::Nll(nll) => self.nll.push(nll.per_node),
             detector::Findings::Completion(completion) => {
                 let [edges, non_edges] = self.completions.get_or_insert_with(|| [Tally::new(), Tally::new()]);

@@ -2,7 +2,7 @@
 
 use super::clusters;
 use super::report::{AlarmRate, RankingReport, Sample, Standing};
-use super::scoring::{Heard, Lot, distributions};
+use super::scoring::{Heard, Lot, Said, distributions};
 use crate::nn::seed::stream;
 use crate::stats::bootstrap::{COVERAGE, RankingEstimates};
 use crate::stats::conformal::{false_positive_band, min_p};
@@ -18,15 +18,31 @@ const ALPHAS: [f64; 3] = [0.01, 0.05, 0.1];
 const ROC_POINTS: usize = 200;
 
 pub(super) fn of(heard: &Heard, lots: &[Lot<'_>], seed: u64) -> Standing {
-    let scores = || lots.iter().zip(&heard.said).map(|(lot, said)| (lot.sample, said.nonconformities.as_slice()));
-    let unseen: Vec<(Sample, &[f64])> = scores().filter(|(sample, _)| *sample != Sample::Train).collect();
     Standing {
-        ranking: ranking(&unseen, seed),
+        ranking: ranking_by(|said| &said.nonconformities, heard, lots, seed),
         alarms: ALPHAS.map(|alpha| alarms(heard, lots, alpha)).into(),
-        nonconformity: distributions(scores()),
+        nonconformity: distributions(samples(|said| &said.nonconformities, heard, lots)),
         clusters: clusters::of(heard, lots),
         warnings: heard.warnings.clone(),
     }
+}
+
+/// How well what one detector's model sees tells the classes apart.
+pub(super) fn of_model(heard: &Heard, lots: &[Lot<'_>], seed: u64) -> RankingReport {
+    ranking_by(|said| &said.models, heard, lots, seed)
+}
+
+fn ranking_by(scores: fn(&Said) -> &[f64], heard: &Heard, lots: &[Lot<'_>], seed: u64) -> RankingReport {
+    let unseen: Vec<_> = samples(scores, heard, lots).filter(|(sample, _)| *sample != Sample::Train).collect();
+    ranking(&unseen, seed)
+}
+
+fn samples<'a>(
+    scores: fn(&Said) -> &[f64],
+    heard: &'a Heard,
+    lots: &'a [Lot<'_>],
+) -> impl Iterator<Item = (Sample, &'a [f64])> {
+    lots.iter().zip(&heard.said).map(move |(lot, said)| (lot.sample, scores(said)))
 }
 
 /// How well scores, one-sided-high, tell the test graphs from each anomalous family and from all of them.

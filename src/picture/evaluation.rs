@@ -11,7 +11,7 @@ use crate::evaluate::{
 };
 
 /// Points of a class that a scatter plot shows; more are a blot.
-const MOST_DOTS: usize = 500;
+const MOST_DOTS: usize = 150;
 
 /// A picture of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -298,6 +298,7 @@ mod tests {
             kind,
             detector: DetectorId::new(uuid::Uuid::nil()),
             standing: standing(),
+            model: standing().ranking,
             findings: findings(kind),
         };
         Evaluation {

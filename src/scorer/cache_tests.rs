@@ -30,6 +30,7 @@ fn score(completions: usize) -> Score {
         p_value: 0.25,
         p_size: 0.5,
         p_structure: 0.25,
+        p_model: 0.25,
         statistics: vec![0.1, 0.2],
         findings: Findings::Completion(Completion {
             values: vec![0.5; completions],

@@ -62,7 +62,9 @@ fn markdown(results: &[(Task, Vec<Cell>)], missing: &[&str]) -> anyhow::Result<S
 const LEGEND: &str = "\
 Figures are means over the repeats in %, with the standard deviation where there are several. *AUROC*, *AP* and *FPR95* (the
 false-positive rate where 95 % of the anomalies are caught) are of the nonconformity, two-sided. *untrained* is the AUROC of
-the same networks with their initial weights: what that also reaches was not learnt. *clusters* is the accuracy of Ward's two
+the same networks with their initial weights: what that also reaches was not learnt. *model* is the AUROC of what a kind's
+network sees by itself, given the size, and of an untrained one: size, structure and colours, which every kind looks at
+beside its network, are left out. *clusters* is the accuracy of Ward's two
 clusters of the score vectors, beside what calling everything the larger class reaches. *false alarms* are of normal test
 graphs, at 1, 5 and 10 %; within the 95 % band that split-conformal p-values have, or not. The floors learn nothing.
 
@@ -138,10 +140,14 @@ fn of_task(text: &mut String, task: &Task, cells: &[Cell]) -> anyhow::Result<()>
             format!(" No score that gives isomorphic graphs the same can have more than {} %.", percent(ceiling))
         }),
     )?;
-    text.push_str("| score | AUROC | AP | FPR95 | untrained | clusters (majority) | false alarms at 1, 5, 10 % |\n|---|---|---|---|---|---|---|\n");
-    row(text, "**combined**", cells, |evaluation| &evaluation.combined)?;
+    text.push_str(
+        "| score | AUROC | untrained | model | untrained | AP | FPR95 | clusters (majority) | false alarms at 1, 5, 10 % |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
+    );
+    row(text, "**combined**", cells, |evaluation| &evaluation.combined, None)?;
     for (place, kind) in kinds(cells) {
-        row(text, kind, cells, |evaluation| &evaluation.detectors[place].standing)?;
+        let model = |evaluation: &Evaluation| evaluation.detectors[place].model.estimates.auroc.value;
+        row(text, kind, cells, |evaluation| &evaluation.detectors[place].standing, Some(&model))?;
     }
     for (place, floor) in first.trained.floors.iter().enumerate() {
         let ranking = |evaluation: &Evaluation| evaluation.floors[place].ranking.estimates;
@@ -150,7 +156,7 @@ fn of_task(text: &mut String, task: &Task, cells: &[Cell]) -> anyhow::Result<()>
         };
         writeln!(
             text,
-            "| *{}* | {} | {} | {} | | | |",
+            "| *{}* | {} | | | | {} | {} | | |",
             floor.floor.as_str(),
             spread(&of(|estimates| estimates.auroc.value)),
             spread(&of(|estimates| estimates.average_precision.value)),
@@ -166,7 +172,13 @@ fn of_task(text: &mut String, task: &Task, cells: &[Cell]) -> anyhow::Result<()>
     Ok(())
 }
 
-fn row(text: &mut String, name: &str, cells: &[Cell], of: impl Fn(&Evaluation) -> &Standing) -> anyhow::Result<()> {
+fn row(
+    text: &mut String,
+    name: &str,
+    cells: &[Cell],
+    of: impl Fn(&Evaluation) -> &Standing,
+    model: Option<&dyn Fn(&Evaluation) -> f64>,
+) -> anyhow::Result<()> {
     let figures =
         |figure: fn(&Standing) -> f64| -> Vec<f64> { cells.iter().map(|cell| figure(of(&cell.trained))).collect() };
     let untrained: Vec<f64> = cells.iter().map(|cell| of(&cell.untrained).ranking.estimates.auroc.value).collect();
@@ -175,13 +187,18 @@ fn row(text: &mut String, name: &str, cells: &[Cell], of: impl Fn(&Evaluation) -
             .map(|level| false_alarms(cells.iter().map(|cell| &of(&cell.trained).alarms[level])))
             .collect()
     });
+    let by_model = |evaluation: fn(&Cell) -> &Evaluation| {
+        model.map_or_else(String::new, |of| spread(&cells.iter().map(|cell| of(evaluation(cell))).collect::<Vec<_>>()))
+    };
     writeln!(
         text,
-        "| {name} | {} | {} | {} | {} | {} ({}) | {} |",
+        "| {name} | {} | {} | {} | {} | {} | {} | {} ({}) | {} |",
         spread(&figures(|standing| standing.ranking.estimates.auroc.value)),
+        spread(&untrained),
+        by_model(|cell| &cell.trained),
+        by_model(|cell| &cell.untrained),
         spread(&figures(|standing| standing.ranking.estimates.average_precision.value)),
         spread(&figures(|standing| standing.ranking.estimates.fpr_at_95_tpr.value)),
-        spread(&untrained),
         spread(&figures(|standing| standing.clusters.accuracy)),
         percent(mean(&figures(|standing| standing.clusters.majority))),
         alarms.join(", "),

@@ -95,6 +95,9 @@ struct DetectorStanding {
     detector_id: DetectorId,
     #[serde(flatten)]
     standing: Standing,
+    /// Of the surprise at what the model itself sees, given the size: without size and structure as they can be counted,
+    /// which all detectors look at beside it.
+    model: Ranking,
     /// Of the likelihood kinds: the negative log-likelihood a node, in nats; a value a graph.
     #[serde(skip_serializing_if = "Option::is_none")]
     nll_per_node: Option<Vec<SampleWire>>,
@@ -251,8 +254,8 @@ impl Names {
                 (None, Some(Completion { edges: self.samples(edges), non_edges: self.samples(non_edges) }))
             }
         };
-        let standing = self.standing(of.standing);
-        DetectorStanding { kind: of.kind, detector_id: of.detector, standing, nll_per_node, completion }
+        let (standing, model) = (self.standing(of.standing), self.ranking(of.model));
+        DetectorStanding { kind: of.kind, detector_id: of.detector, standing, model, nll_per_node, completion }
     }
 }
 

@@ -162,6 +162,10 @@ pub(super) struct KindScore {
     /// The share of calibration graphs at least as extreme, the graph itself counted.
     #[schema(example = 0.012)]
     pub(super) p_value: f64,
+    /// The p-value of what the model itself sees, given the graph's size; `p_value` also looks at the size, and at the
+    /// structure as it can be counted without a model.
+    #[schema(example = 0.034)]
+    pub(super) p_model: f64,
     /// Of the masked kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) completion: Option<CompletionWire>,
@@ -272,6 +276,7 @@ impl KindScore {
             detector_id,
             nonconformity: score.nonconformity,
             p_value: score.p_value,
+            p_model: score.p_model,
             completion: score.findings.completion().map(CompletionWire::new),
             nll: score.findings.nll().map(NllWire::new),
         }
