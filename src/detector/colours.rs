@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::graph::Graph;
-use crate::graph::isomorphism::{bag, refine};
+use crate::graph::isomorphism::{bag, refine, salted};
 
 /// Rounds of refinement whose colours are compared; before the first stands the node's label.
 const ROUNDS: usize = 3;
@@ -40,11 +40,6 @@ impl Coloured {
         shares.sort_unstable_by_key(|&(colour, _)| colour);
         Self { shares, twin: bag(refine(graph, &colours).into_iter()) }
     }
-}
-
-/// A colour of a round. Refined colours are scattered over all 64 bits; first ones are small numbers, which stay apart.
-const fn salted(round: usize, colour: u64) -> u64 {
-    colour ^ (round as u64).rotate_right(4)
 }
 
 /// The colours of the normal graphs, by colour.

@@ -76,18 +76,6 @@ fn scalar(train: &[&Graph], graphs: &[&Graph], of: impl Fn(&Graph) -> f64) -> Ve
     }
 }
 
-/// The mean of the smallest distances.
-fn mean_of_nearest(mut distances: Vec<f64>) -> f64 {
-    let k = NEIGHBOURS.min(distances.len());
-    if k == 0 {
-        return 0.0;
-    }
-    distances.select_nth_unstable_by(k - 1, f64::total_cmp);
-    // Added up in order: the sum must not depend on how they were found.
-    distances[..k].sort_unstable_by(f64::total_cmp);
-    distances[..k].iter().sum::<f64>() / k as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,13 +110,6 @@ mod tests {
         let distances = scores(Floor::WeisfeilerLehman, &train, &[cycle(40), path(40)]);
         assert!(distances[0].abs() < 1e-7, "all nodes of any cycle look alike: {distances:?}");
         assert!(distances[1] > 0.1, "{distances:?}");
-    }
-
-    #[test]
-    fn the_nearest_are_averaged() {
-        assert_eq!(mean_of_nearest(vec![9.0, 1.0, 2.0, 100.0, 3.0, 4.0, 5.0]), 3.0);
-        assert_eq!(mean_of_nearest(vec![4.0, 2.0]), 3.0);
-        assert_eq!(mean_of_nearest(Vec::new()), 0.0);
     }
 
     #[test]

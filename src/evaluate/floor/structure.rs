@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::mean_of_nearest;
+use super::NEIGHBOURS;
 use crate::graph::Graph;
 use crate::graph::structure::Structure;
-use crate::stats::density::deviations;
+use crate::stats::density::{deviations, to_nearest};
 
 /// The smallest deviation of a statistic that counts: those that never vary among the normals would else decide alone.
 const SMALLEST_DEVIATION: f64 = 0.01;
@@ -19,7 +19,8 @@ pub(super) fn distances(train: &[&Graph], graphs: &[&Graph]) -> Vec<f64> {
     };
     let of_graph = |graph: &&Graph| {
         let own = statistics(graph);
-        mean_of_nearest(known.iter().map(|other| distance(&own, other)).collect())
+        let distances: Vec<f64> = known.iter().map(|other| distance(&own, other)).collect();
+        to_nearest(&distances, NEIGHBOURS, |_| false)
     };
     graphs.par_iter().map(of_graph).collect()
 }

@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::mean_of_nearest;
+use super::NEIGHBOURS;
 use crate::graph::Graph;
-use crate::graph::isomorphism::refine;
+use crate::graph::isomorphism::{refine, salted};
+use crate::stats::density::to_nearest;
 
 /// Rounds of refinement.
 const ROUNDS: usize = 3;
@@ -17,7 +18,7 @@ pub(super) fn distances(train: &[&Graph], graphs: &[&Graph]) -> Vec<f64> {
     let of_graph = |graph: &&Graph| {
         let own = Histogram::of(graph, labelled);
         let distance = |other: &Histogram| (2.0 - 2.0 * own.dot(other)).max(0.0).sqrt();
-        mean_of_nearest(known.iter().map(distance).collect())
+        to_nearest(&known.iter().map(distance).collect::<Vec<f64>>(), NEIGHBOURS, |_| false)
     };
     graphs.par_iter().map(of_graph).collect()
 }
@@ -40,7 +41,7 @@ impl Histogram {
         }
         all.sort_unstable();
         let mut counts: Vec<(u64, f64)> =
-            all.chunk_by(|a, b| a == b).map(|equal| (salted(equal[0]), equal.len() as f64)).collect();
+            all.chunk_by(|a, b| a == b).map(|equal| (salted(equal[0].0, equal[0].1), equal.len() as f64)).collect();
         counts.sort_unstable_by_key(|(colour, _)| *colour);
         let norm = counts.iter().map(|(_, count)| count * count).sum::<f64>().sqrt();
         counts.iter_mut().for_each(|(_, count)| *count /= norm);
@@ -59,11 +60,6 @@ impl Histogram {
         }
         sum
     }
-}
-
-/// A colour of a round. Refined colours are scattered over all 64 bits; first ones are small numbers, which stay apart.
-const fn salted((round, colour): (usize, u64)) -> u64 {
-    colour ^ (round as u64).rotate_right(4)
 }
 
 #[cfg(test)]

@@ -79,6 +79,13 @@ pub fn bag(colours: impl Iterator<Item = u64>) -> u64 {
     colours.fold(0, |sum, colour| sum.wrapping_add(mix(colour)))
 }
 
+/// A colour of a round, told from those of others. Refined colours are scattered over all 64 bits; first ones are small
+/// numbers, which stay apart.
+#[must_use]
+pub const fn salted(round: usize, colour: u64) -> u64 {
+    colour ^ (round as u64).rotate_right(4)
+}
+
 /// One round of refinement: each node's colour with the bag of its neighbours'. `colours` has one for each node.
 #[must_use]
 pub fn refine(graph: &Graph, colours: &[u64]) -> Vec<u64> {
