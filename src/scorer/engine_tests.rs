@@ -63,6 +63,20 @@ impl Gate {
     }
 }
 
+/// Whose units each wait at a gate.
+fn held_at(pass: impl Fn() + Send + Sync + 'static) -> Made {
+    Made::each(move |unit| {
+        pass();
+        unit
+    })
+}
+
+/// A request of so many units, under way.
+fn asked(engine: &Arc<Engine<Made>>, work: Made, count: usize) -> JoinHandle<Answer> {
+    let (engine, permit) = (Arc::clone(engine), engine.permit(1).unwrap());
+    tokio::spawn(async move { engine.compute(permit, work, units(count)).await })
+}
+
 async fn until(what: impl Fn() -> bool) {
     let deadline = Instant::now() + LONG;
     while !what() {
@@ -118,17 +132,9 @@ async fn a_client_that_leaves_frees_nothing_before_its_unit_ends_and_starts_noth
 async fn a_long_request_does_not_hold_up_a_short_one() {
     let engine = engine(1, 8);
     let (gate, pass) = Gate::new();
-    let long = engine.permit(1).unwrap();
-    let handle = Arc::clone(&engine);
-    let work = Made::each(move |unit| {
-        pass();
-        unit
-    });
-    let long = tokio::spawn(async move { handle.compute(long, work, units(1_000)).await });
+    let long = asked(&engine, held_at(pass), 1_000);
     let gate = gate.reached().await;
-    let short = engine.permit(1).unwrap();
-    let handle = Arc::clone(&engine);
-    let short = tokio::spawn(async move { handle.compute(short, Made::each(|unit| unit), units(1)).await });
+    let short = asked(&engine, Made::each(|unit| unit), 1);
     until(|| engine.pool.waiting() == 2).await;
     // The unit at the gate, and the long one's next, which stood before the short one.
     gate.open();
@@ -176,13 +182,7 @@ async fn stopping_finishes_what_is_queued_and_refuses_more() {
     let (gate, pass) = Gate::new();
     let permit = engine.permit(1).unwrap();
     let handle = Arc::clone(&engine);
-    let queued = tokio::spawn(async move {
-        let work = move |unit| {
-            pass();
-            unit
-        };
-        handle.compute(permit, Made::each(work), units(3)).await
-    });
+    let queued = tokio::spawn(async move { handle.compute(permit, held_at(pass), units(3)).await });
     let gate = gate.reached().await;
     let handle = Arc::clone(&engine);
     let stopping = tokio::task::spawn_blocking(move || {
@@ -210,12 +210,7 @@ impl Held {
     async fn new(max_batch_cost: u64) -> Self {
         let engine = batching(1, 100, max_batch_cost);
         let (gate, pass) = Gate::new();
-        let (handle, permit) = (Arc::clone(&engine), engine.permit(1).unwrap());
-        let work = Made::each(move |unit| {
-            pass();
-            unit
-        });
-        let first = tokio::spawn(async move { handle.compute(permit, work, units(1)).await });
+        let first = asked(&engine, held_at(pass), 1);
         Self { engine, gate: gate.reached().await, first, calls: Arc::default() }
     }
 
@@ -303,15 +298,9 @@ async fn what_is_quick_is_computed_by_who_asks_unless_the_threads_are_busy() {
         assert_eq!(answer.unwrap().0, expected, "four cost more than what is quick");
     }
     let (gate, pass) = Gate::new();
-    let (handle, permit) = (Arc::clone(&engine), engine.permit(1).unwrap());
-    let work = Made::each(move |unit| {
-        pass();
-        unit
-    });
-    let long = tokio::spawn(async move { handle.compute(permit, work, units(4)).await });
+    let long = asked(&engine, held_at(pass), 4);
     let gate = gate.reached().await;
-    let (handle, permit) = (Arc::clone(&engine), engine.permit(1).unwrap());
-    let quick = tokio::spawn(async move { handle.compute(permit, whether_here(), units(1)).await });
+    let quick = asked(&engine, whether_here(), 1);
     until(|| engine.pool.waiting() == 2).await;
     (0..4).for_each(|_| gate.open());
     assert_eq!(quick.await.unwrap().unwrap().0, [0], "it took its turn behind the long one");
@@ -388,11 +377,8 @@ async fn a_probe_goes_before_a_full_queue() {
     let held: Vec<_> = (0..2)
         .map(|_| {
             let (handle, pass, permit) = (Arc::clone(&engine), Arc::clone(&pass), engine.permit(1).unwrap());
-            let work = move |unit| {
-                pass();
-                unit
-            };
-            tokio::spawn(async move { handle.compute(permit, Made::each(work), units(1)).await })
+            let work = held_at(move || pass());
+            tokio::spawn(async move { handle.compute(permit, work, units(1)).await })
         })
         .collect();
     let gate = gate.reached().await;

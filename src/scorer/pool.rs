@@ -65,8 +65,9 @@ impl<C: Compute> Pool<C> {
         self.shared.put(several, |waiting| waiting.queue.push(request))
     }
 
-    /// Computes a request on the calling thread, if nothing waits and one of the pool's threads is idle: so no more is
-    /// computed at once than there are threads, and nobody is overtaken. Whether it did.
+    /// Computes a request on the calling thread, if nothing waits and one of the pool's threads is idle, so that nobody is
+    /// overtaken. Whether it did. All of the pool's threads may find work meanwhile: there is one computation too many then
+    /// for each such request, as long as a quick one takes.
     pub(super) fn compute_here(&self, request: &Arc<Request<C>>, watch: &Watch) -> bool {
         let mut waiting = lock(&self.shared.waiting);
         if waiting.closed || waiting.computing >= self.size || !waiting.is_empty() {

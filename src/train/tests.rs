@@ -230,8 +230,16 @@ fn every_graph_gets_a_finite_answer() {
             assert_eq!(in_batch, detector.score(stranger, &ScoreOptions::default()), "{kind} {what}: bit for bit");
             let score = detector.score(stranger, &ScoreOptions { explain: true, ..ScoreOptions::default() });
             assert!(score.nonconformity.is_finite() && score.nonconformity > normal.nonconformity, "{kind} {what}");
-            for p in [score.p_value, score.p_size, score.p_structure] {
+            for p in [score.p_value, score.p_size, score.p_structure, score.p_model] {
                 assert!((min_p(30)..=1.0).contains(&p), "{kind} {what}: {p}");
+            }
+            for fold in &score.folds {
+                assert_eq!(fold.nonconformity, fold.size + fold.structure, "{kind} {what}");
+                assert!(fold.model <= fold.structure, "{kind} {what}: {fold:?}");
+                assert!(stranger.edge_count() > 0 || fold.model == 0.0, "{kind} {what}: there was nothing to observe");
+            }
+            if *what == "a clique" {
+                assert_eq!(score.p_model, min_p(30), "{kind}: the model sees by itself that this is no ring");
             }
             if let Some(completion) = score.findings.completion() {
                 assert_eq!(completion.values.is_empty(), stranger.edge_count() == 0, "{kind} {what}");
