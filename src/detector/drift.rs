@@ -2,7 +2,7 @@
 //! calibration graphs, which are exchangeable with them as long as they are.
 
 use super::Detector;
-use super::verdict::{largest, shared_calibration};
+use super::verdict::shared_calibration;
 use crate::stats::conformal::p_from_count;
 use crate::stats::martingale::{self, online_p_values, simple_jumper};
 use crate::stats::two_sample::{TwoSample, kolmogorov_smirnov};
@@ -59,9 +59,8 @@ impl Reference {
     pub fn of(detectors: &[&Detector]) -> Option<Self> {
         let shared = shared_calibration(detectors);
         let mut folds = vec![Vec::new(); detectors.first()?.members.len()];
-        for scores in &shared {
-            let combined = largest(scores.iter().map(|one| one.score.nonconformity));
-            folds.get_mut(scores[0].fold)?.push(combined);
+        for calibrated in &shared {
+            folds.get_mut(calibrated.fold)?.push(calibrated.score.nonconformity());
         }
         (!shared.is_empty()).then_some(Self { folds })
     }

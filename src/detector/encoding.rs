@@ -16,7 +16,7 @@ use crate::model::{Model, Vocabulary};
 use crate::stats::density::{Points, Regression, SizeTrend, Surprises};
 
 /// The newest on-disk format that this version writes and reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 #[derive(Debug, Error)]
 pub enum DecodeError {
@@ -48,14 +48,14 @@ impl Detector {
         let scores: Vec<f64> = calibration
             .iter()
             .flat_map(|&CalibrationScore { score, .. }| {
-                let FoldScore { nonconformity, size, structure, model, upper } = score;
-                [nonconformity, size, structure, model, upper]
+                let FoldScore { size, shape, model, upper } = score;
+                [size, shape, model, upper]
             })
             .collect();
         let n = calibration.len();
         tensors.insert("calibration.graphs".to_owned(), Tensor::from_vec(graphs, n, &Device::Cpu)?);
         tensors.insert("calibration.folds".to_owned(), Tensor::from_vec(folds, n, &Device::Cpu)?);
-        tensors.insert("calibration.scores".to_owned(), Tensor::from_vec(scores, (n, 5), &Device::Cpu)?);
+        tensors.insert("calibration.scores".to_owned(), Tensor::from_vec(scores, (n, 4), &Device::Cpu)?);
         Ok((self.manifest.clone(), serialise(&tensors, None)?))
     }
 
@@ -85,10 +85,10 @@ impl Detector {
             .map(|((graph, fold), scores)| {
                 let fold = usize::try_from(fold).ok().filter(|&fold| fold < members.len());
                 match (fold, scores.as_slice()) {
-                    (Some(fold), &[nonconformity, size, structure, model, upper]) => Ok(CalibrationScore {
+                    (Some(fold), &[size, shape, model, upper]) => Ok(CalibrationScore {
                         graph: GraphId::new(graph),
                         fold,
-                        score: FoldScore { nonconformity, size, structure, model, upper },
+                        score: FoldScore { size, shape, model, upper },
                     }),
                     _ => Err(DecodeError::Mismatch("a calibration score names no fold".to_owned())),
                 }
@@ -113,11 +113,11 @@ impl Member {
             let (points, units) = view.normals.parts();
             put(&format!("{part}.points"), points)?;
             put(&format!("{part}.units"), units)?;
+            put(&format!("{part}.trend"), &view.trend.to_array())?;
             put(&format!("{part}.surprises"), view.surprises.reference())?;
         }
+        put("colours.trend", &self.colours.trend.to_array())?;
         put("colours.surprises", self.colours.surprises.reference())?;
-        put("structure.trend", &self.trend_of_structure.to_array())?;
-        put("colours.trend", &self.trend_of_colours.to_array())?;
         put("regression", self.regression.coefficients())?;
         put("unlikeliness", &self.unlikeliness)?;
         let Palette { colours, offsets, graphs, roots, graph_count: _ } = &self.colours.normals;
@@ -139,22 +139,10 @@ impl Member {
             .filter_map(|name| Some((name.strip_prefix(&model_prefix)?.to_owned(), tensors.remove(&name)?)))
             .collect();
         let node_labels = take(tensors, &format!("{prefix}.node_labels"))?.to_vec1::<i64>()?;
+        let incomplete = |part: &str| incomplete(&format!("{prefix}.{part}"));
+        let (size, statistics) = (take_points(tensors, prefix, "size")?, take_points(tensors, prefix, "statistics")?);
+        let structure = take_points(tensors, prefix, "structure")?;
         let mut numbers = |name: &str| take_numbers(tensors, &format!("{prefix}.{name}"));
-        let incomplete = |part: &str| DecodeError::Mismatch(format!("{prefix}.{part} is incomplete"));
-        let mut view = |part: &str| -> Result<View<Points>, DecodeError> {
-            let mut array = |name: &str| numbers(&format!("{part}.{name}"));
-            let normals = Points::from_parts(array("points")?, array("units")?);
-            let surprises = Surprises::from_reference(array("surprises")?);
-            let view = normals.zip(surprises).map(|(normals, surprises)| View { normals, surprises });
-            view.ok_or_else(|| incomplete(part))
-        };
-        let (size, statistics, structure) = (view("size")?, view("statistics")?, view("structure")?);
-        let mut trend = |part: &str| -> Result<SizeTrend, DecodeError> {
-            let array = <[f64; 4]>::try_from(numbers(part)?).ok().and_then(SizeTrend::from_array);
-            array.ok_or_else(|| incomplete(part))
-        };
-        let (trend_of_structure, trend_of_colours) = (trend("structure.trend")?, trend("colours.trend")?);
-        let surprises = Surprises::from_reference(numbers("colours.surprises")?);
         let regression =
             Regression::from_coefficients(numbers("regression")?, 2).ok_or_else(|| incomplete("regression"))?;
         let unlikeliness = <[f64; 2]>::try_from(numbers("unlikeliness")?).map_err(|_| incomplete("unlikeliness"))?;
@@ -170,29 +158,38 @@ impl Member {
             part("roots")?.to_vec1()?,
             twins.len(),
         );
-        let colours = palette.zip(surprises).map(|(normals, surprises)| View { normals, surprises });
-        let colours = colours.ok_or_else(|| incomplete("colours"))?;
+        let normals = palette.ok_or_else(|| incomplete("colours"))?;
+        let colours = take_view(tensors, &format!("{prefix}.colours"), normals)?;
         if [&size, &statistics, &structure].iter().any(|view| view.normals.len() != twins.len()) {
             return Err(incomplete("twins"));
         }
         let model = Model::new(manifest.kind, &manifest.hyperparameters, Vocabulary { node_labels }, weights)?;
-        Ok(Self {
-            model,
-            twins,
-            size,
-            regression,
-            statistics,
-            structure,
-            trend_of_structure,
-            colours,
-            trend_of_colours,
-            unlikeliness,
-        })
+        Ok(Self { model, twins, size, regression, statistics, structure, colours, unlikeliness })
     }
 }
 
 fn take(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Result<Tensor, DecodeError> {
     tensors.remove(name).ok_or_else(|| DecodeError::Mismatch(format!("{name} is missing")))
+}
+
+fn take_points(tensors: &mut BTreeMap<String, Tensor>, member: &str, part: &str) -> Result<View<Points>, DecodeError> {
+    let prefix = format!("{member}.{part}");
+    let points = take_numbers(tensors, &format!("{prefix}.points"))?;
+    let units = take_numbers(tensors, &format!("{prefix}.units"))?;
+    let normals = Points::from_parts(points, units).ok_or_else(|| incomplete(&prefix))?;
+    take_view(tensors, &prefix, normals)
+}
+
+/// A view of normals, with its trend and surprises.
+fn take_view<P>(tensors: &mut BTreeMap<String, Tensor>, prefix: &str, normals: P) -> Result<View<P>, DecodeError> {
+    let trend = <[f64; 4]>::try_from(take_numbers(tensors, &format!("{prefix}.trend"))?);
+    let trend = trend.ok().and_then(SizeTrend::from_array).ok_or_else(|| incomplete(prefix))?;
+    let surprises = Surprises::from_reference(take_numbers(tensors, &format!("{prefix}.surprises"))?);
+    Ok(View { normals, trend, surprises: surprises.ok_or_else(|| incomplete(prefix))? })
+}
+
+fn incomplete(part: &str) -> DecodeError {
+    DecodeError::Mismatch(format!("{part} is incomplete"))
 }
 
 fn take_numbers(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Result<Vec<f64>, DecodeError> {

@@ -9,16 +9,14 @@ use crate::graph::structure::Structure;
 use crate::model::{Model, Observation};
 use crate::stats::density::{Points, Regression, SizeTrend, Surprises, deviations, to_nearest};
 
-/// The nonconformities of one graph under one member. All are surprises in nats, or in units of one: comparable between
-/// parts and between detectors.
+/// What makes a graph strange to one member, or to one member of each of several detectors. All but `upper` are surprises in
+/// nats: comparable between parts and between detectors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FoldScore {
-    /// Two-sided: size and structure together.
-    pub nonconformity: f64,
     /// Surprise at ln n.
     pub size: f64,
-    /// The largest surprise at the model's statistics, at the graph's structure and at its colours, all given the size.
-    pub structure: f64,
+    /// The larger of the surprises at the graph's structure and at its colours, given the size.
+    pub shape: f64,
     /// Surprise at the model's statistics, given the size: what this model says that another might not.
     pub model: f64,
     /// One-sided: standard deviations above the training graphs' mean unlikeliness.
@@ -26,12 +24,41 @@ pub struct FoldScore {
 }
 
 impl FoldScore {
+    /// Surprise at all that is looked at given the size. The largest counts: a graph that is a little strange to each view
+    /// doesn't outrank one that is plainly strange to one.
+    #[must_use]
+    pub fn structure(&self) -> f64 {
+        self.shape.max(self.model)
+    }
+
+    /// Two-sided: size and structure as two sides of a right angle. Their larger one forgets the other; their sum, as of
+    /// −ln p(n) and −ln p(G | n), ranks a graph that has the family's size and nothing else of it too low.
+    #[must_use]
+    pub fn nonconformity(&self) -> f64 {
+        // Not `hypot`, whose last bits are the platform's.
+        (self.size * self.size + self.structure() * self.structure()).sqrt()
+    }
+
     /// The nonconformity that a tail is about.
     #[must_use]
     pub fn chosen(tail: Tail) -> fn(&Self) -> f64 {
         match tail {
-            Tail::TwoSided => |score| score.nonconformity,
+            Tail::TwoSided => Self::nonconformity,
             Tail::Upper => |score| score.upper,
+        }
+    }
+
+    /// What detectors of one family say together of one graph under one fold; at least one.
+    ///
+    /// Models are averaged, as an ensemble is: each has noise of its own. Size and shape hardly differ between detectors,
+    /// which trained on the same graphs.
+    pub(super) fn together(scores: &[Self]) -> Self {
+        let largest = |part: fn(&Self) -> f64| scores.iter().map(part).fold(f64::MIN, f64::max);
+        Self {
+            size: largest(|score| score.size),
+            shape: largest(|score| score.shape),
+            model: scores.iter().map(|score| score.model).sum::<f64>() / scores.len() as f64,
+            upper: largest(|score| score.upper),
         }
     }
 }
@@ -64,9 +91,7 @@ pub struct Member {
     pub(super) regression: Regression,
     pub(super) statistics: View<Points>,
     pub(super) structure: View<Points>,
-    pub(super) trend_of_structure: SizeTrend,
     pub(super) colours: View<Palette>,
-    pub(super) trend_of_colours: SizeTrend,
     /// Mean and standard deviation of the training graphs' unlikeliness.
     pub(super) unlikeliness: [f64; 2],
 }
@@ -75,19 +100,31 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct View<P> {
     pub(super) normals: P,
+    /// Of distances with size.
+    pub(super) trend: SizeTrend,
     pub(super) surprises: Surprises,
 }
 
-impl View<Points> {
-    fn of(points: &[Vec<f64>], smallest_unit: f64, k: usize) -> Self {
-        let normals = Points::new(points, deviations(points, smallest_unit));
-        let own = |(index, point): (usize, &Vec<f64>)| to_nearest(&normals.distances(point), k, |other| other == index);
-        let surprises = Surprises::of(points.iter().enumerate().map(own).collect());
-        Self { normals, surprises }
+impl<P> View<P> {
+    /// `to_each` gives the distances of the normal of an index to all of them; `trend` is fitted to the sizes and distances
+    /// to the `k` nearest.
+    fn of(
+        normals: P,
+        log_sizes: &[f64],
+        k: usize,
+        trend: impl Fn(&[f64], &[f64]) -> SizeTrend,
+        to_each: impl Fn(&P, usize) -> Vec<f64>,
+    ) -> Self {
+        let nearest = |index: usize| to_nearest(&to_each(&normals, index), k, |other| other == index);
+        let own: Vec<f64> = (0..log_sizes.len()).map(nearest).collect();
+        let trend = trend(log_sizes, &own);
+        let left = log_sizes.iter().zip(&own).map(|(&size, &distance)| trend.residual(size, distance)).collect();
+        Self { normals, trend, surprises: Surprises::of(left) }
     }
 
-    fn surprise(&self, point: &[f64], k: usize, is_twin: impl Fn(usize) -> bool) -> f64 {
-        self.surprises.surprise(to_nearest(&self.normals.distances(point), k, is_twin))
+    /// The surprise at a graph of these distances to the normals.
+    fn surprise(&self, log_size: f64, distances: &[f64], k: usize, is_twin: impl Fn(usize) -> bool) -> f64 {
+        self.surprises.surprise(self.trend.residual(log_size, to_nearest(distances, k, is_twin)))
     }
 }
 
@@ -119,11 +156,12 @@ impl Member {
 
         let log_sizes: Vec<f64> = distinct.iter().map(|(portrait, _)| portrait.log_size).collect();
         let shapes: Vec<Vec<f64>> = distinct.iter().map(|(portrait, _)| portrait.structure.clone()).collect();
-        let structure = Points::new(&shapes, deviations(&shapes, STRUCTURE_SPREAD));
-        let (trend_of_structure, structure_surprises) = trend(&log_sizes, |index| structure.distances(&shapes[index]));
-        let colours = Palette::of(&distinct.iter().map(|(portrait, _)| &portrait.colours).collect::<Vec<_>>());
-        let (trend_of_colours, colour_surprises) =
-            trend(&log_sizes, |index| colours.distances(&distinct[index].0.colours));
+        let points: Vec<Vec<f64>> = log_sizes.iter().map(|&size| vec![size]).collect();
+        let of_points = |points: &[Vec<f64>], smallest_unit: f64, k: usize, trend: fn(&[f64], &[f64]) -> SizeTrend| {
+            let normals = Points::new(points, deviations(points, smallest_unit));
+            View::of(normals, &log_sizes, k, trend, |normals, index| normals.distances(&points[index]))
+        };
+        let palette = Palette::of(&distinct.iter().map(|(portrait, _)| &portrait.colours).collect::<Vec<_>>());
 
         let n = portraits.len() as f64;
         let unlikeliness = || portraits.iter().map(|(_, observation)| observation.unlikeliness);
@@ -131,12 +169,13 @@ impl Member {
         let variance = unlikeliness().map(|one| (one - mean).powi(2)).sum::<f64>() / n;
         Self {
             twins: distinct.iter().map(|(portrait, _)| portrait.colours.twin).collect(),
-            size: View::of(&log_sizes.iter().map(|&size| vec![size]).collect::<Vec<_>>(), SIZE_SPREAD, NEIGHBOURS),
-            statistics: View::of(&residuals, STATISTIC_SPREAD, NEIGHBOURS),
-            structure: View { normals: structure, surprises: structure_surprises },
-            trend_of_structure,
-            colours: View { normals: colours, surprises: colour_surprises },
-            trend_of_colours,
+            // A size's distance to other sizes has no trend to take out.
+            size: of_points(&points, SIZE_SPREAD, NEIGHBOURS, |_, _| SizeTrend::NONE),
+            statistics: of_points(&residuals, STATISTIC_SPREAD, NEIGHBOURS, SizeTrend::fit),
+            structure: of_points(&shapes, STRUCTURE_SPREAD, CLOSE_NEIGHBOURS, SizeTrend::fit),
+            colours: View::of(palette, &log_sizes, CLOSE_NEIGHBOURS, SizeTrend::fit, |palette, index| {
+                palette.distances(&distinct[index].0.colours)
+            }),
             unlikeliness: [mean, variance.sqrt().max(STATISTIC_SPREAD)],
             regression,
             model,
@@ -148,46 +187,32 @@ impl Member {
         &self.model
     }
 
-    /// How far a graph lies from the training graphs, by size, by structure, and by both together.
-    ///
-    /// Surprises are negative logarithms of shares of normal graphs, and structure is looked at given the size, so the two
-    /// add up as −ln p(n) and −ln p(G | n) do. Of the views of one structure the largest counts: a graph that is a little
-    /// strange to each of them doesn't outrank one that is plainly strange to one.
+    /// How strange a graph is beside the training graphs.
     #[must_use]
     pub fn judge(&self, graph: &Graph, observation: &Observation) -> FoldScore {
         let seen = portrait(&self.model, graph);
         let is_twin = |index: usize| self.twins[index] == seen.colours.twin;
-        let size = self.size.surprise(&[seen.log_size], NEIGHBOURS, is_twin);
+        let by_points = |view: &View<Points>, point: &[f64], k: usize| {
+            view.surprise(seen.log_size, &view.normals.distances(point), k, is_twin)
+        };
         // Of a graph without edges a model observes nothing.
         let model = if graph.edge_count() == 0 {
             0.0
         } else {
             let residual = self.regression.residual(&seen.size, &observation.statistics);
-            self.statistics.surprise(&residual, NEIGHBOURS, is_twin)
+            by_points(&self.statistics, &residual, NEIGHBOURS)
         };
-        let by = |distances: &[f64], trend: &SizeTrend, surprises: &Surprises| {
-            let distance = to_nearest(distances, CLOSE_NEIGHBOURS, is_twin);
-            surprises.surprise(trend.residual(seen.log_size, distance))
-        };
-        let View { normals, surprises } = &self.structure;
-        let by_structure = by(&normals.distances(&seen.structure), &self.trend_of_structure, surprises);
-        let View { normals, surprises } = &self.colours;
-        let by_colours = by(&normals.distances(&seen.colours), &self.trend_of_colours, surprises);
-        let structure = model.max(by_structure).max(by_colours);
+        let by_structure = by_points(&self.structure, &seen.structure, CLOSE_NEIGHBOURS);
+        let to_colours = self.colours.normals.distances(&seen.colours);
+        let by_colours = self.colours.surprise(seen.log_size, &to_colours, CLOSE_NEIGHBOURS, is_twin);
         let [mean, deviation] = self.unlikeliness;
-        let upper = (observation.unlikeliness - mean) / deviation;
-        FoldScore { nonconformity: size + structure, size, structure, model, upper }
+        FoldScore {
+            size: by_points(&self.size, &[seen.log_size], NEIGHBOURS),
+            shape: by_structure.max(by_colours),
+            model,
+            upper: (observation.unlikeliness - mean) / deviation,
+        }
     }
-}
-
-/// The trend of the normals' distances to their nearest, and the surprises of what it leaves.
-fn trend(log_sizes: &[f64], distances: impl Fn(usize) -> Vec<f64>) -> (SizeTrend, Surprises) {
-    let own: Vec<f64> = (0..log_sizes.len())
-        .map(|index| to_nearest(&distances(index), CLOSE_NEIGHBOURS, |other| other == index))
-        .collect();
-    let trend = SizeTrend::fit(log_sizes, &own);
-    let left = log_sizes.iter().zip(&own).map(|(&size, &distance)| trend.residual(size, distance)).collect();
-    (trend, Surprises::of(left))
 }
 
 fn portrait(model: &Model, graph: &Graph) -> Portrait {
@@ -213,5 +238,19 @@ fn portrait(model: &Model, graph: &Graph) -> Portrait {
             of.clustering_deviation,
         ],
         colours: Coloured::of(graph, !model.vocabulary().node_labels.is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FoldScore;
+
+    #[test]
+    fn detectors_average_their_models_and_share_the_rest() {
+        let of = |shape: f64, model: f64, upper: f64| FoldScore { size: 3.0, shape, model, upper };
+        let together = FoldScore::together(&[of(2.0, 1.0, 7.0), of(2.5, 7.0, -1.0)]);
+        assert_eq!(together, of(2.5, 4.0, 7.0));
+        assert_eq!((together.structure(), together.nonconformity()), (4.0, 5.0));
+        assert_eq!(FoldScore::together(&[of(2.0, 1.0, 7.0)]), of(2.0, 1.0, 7.0));
     }
 }

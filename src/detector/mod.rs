@@ -236,7 +236,7 @@ impl Detector {
             nonconformity: folds.iter().map(chosen).sum::<f64>() / folds.len() as f64,
             p_value: of(chosen),
             p_size: of(|score| score.size),
-            p_structure: of(|score| score.structure),
+            p_structure: of(FoldScore::structure),
             p_model: of(|score| score.model),
             statistics: statistics(observations),
             warnings: self.warnings(graph, &findings, options),

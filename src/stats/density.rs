@@ -164,6 +164,9 @@ pub struct SizeTrend {
 const DISTANCE_FLOOR: f64 = 0.1;
 
 impl SizeTrend {
+    /// Takes nothing out.
+    pub const NONE: Self = Self { slope: 0.0, centre: 0.0, range: [0.0; 2] };
+
     /// By least squares, with a little ridge: no trend where sizes don't vary. One ln n and one distance for each normal.
     #[must_use]
     pub fn fit(log_sizes: &[f64], distances: &[f64]) -> Self {
