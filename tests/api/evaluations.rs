@@ -247,7 +247,7 @@ impl Observer for Alone {
 
 /// A detector as the service keeps it.
 fn trained_detector(app: &App, active: &Value) -> Detector {
-    let folder = app.data_dir().join("detectors").join(active["detector_id"].as_str().unwrap());
+    let folder = app.data_dir().join("artifacts/detectors").join(active["detector_id"].as_str().unwrap());
     let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
     let manifest = serde_json::from_value(manifest["detector"].clone()).unwrap();
     Detector::decode(manifest, &fs::read(folder.join("weights.safetensors")).unwrap()).unwrap()
