@@ -1,5 +1,6 @@
 //! Simple, undirected, unweighted graphs, valid by construction, and what can be asked of their structure.
 
+pub mod balls;
 pub mod blob;
 pub mod connectivity;
 pub mod format;

@@ -84,18 +84,7 @@ struct NormaliseRows;
 impl NormaliseRows {
     fn forward<T: Real>(x: &[T], width: usize) -> Vec<T> {
         let mut y = x.to_vec();
-        vectorised(
-            #[inline(always)]
-            || {
-                let share = T::from_f64(1.0 / width as f64);
-                for row in y.chunks_exact_mut(width.max(1)) {
-                    let mean = sum(row, |x| x) * share;
-                    row.iter_mut().for_each(|x| *x -= mean);
-                    let scale = Self::scale(sum(row, |x| x * x) * share);
-                    row.iter_mut().for_each(|x| *x *= scale);
-                }
-            },
-        );
+        normalise(&mut y, width);
         y
     }
 
@@ -109,7 +98,7 @@ impl NormaliseRows {
                 let rows = x.chunks_exact(width.max(1)).zip(y.chunks_exact(width.max(1)));
                 for (g, (x, y)) in result.chunks_exact_mut(width.max(1)).zip(rows) {
                     let mean = sum(x, |x| x) * share;
-                    let scale = Self::scale(sum(x, |x| (x - mean) * (x - mean)) * share);
+                    let scale = normalising_scale(sum(x, |x| (x - mean) * (x - mean)) * share);
                     let level = sum(g, |g| g) * share;
                     let mut along = T::default();
                     for (&g, &y) in g.iter().zip(y) {
@@ -122,11 +111,27 @@ impl NormaliseRows {
         );
         result
     }
+}
 
-    #[inline(always)]
-    fn scale<T: Real>(variance: T) -> T {
-        T::ONE / (variance + T::from_f64(NORMALISE_EPSILON)).sqrt()
-    }
+/// [`normalise_rows`] of numbers, in place: `rows [N, width]`.
+pub(crate) fn normalise<T: Real>(rows: &mut [T], width: usize) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let share = T::from_f64(1.0 / width as f64);
+            for row in rows.chunks_exact_mut(width.max(1)) {
+                let mean = sum(row, |x| x) * share;
+                row.iter_mut().for_each(|x| *x -= mean);
+                let scale = normalising_scale(sum(row, |x| x * x) * share);
+                row.iter_mut().for_each(|x| *x *= scale);
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn normalising_scale<T: Real>(variance: T) -> T {
+    T::ONE / (variance + T::from_f64(NORMALISE_EPSILON)).sqrt()
 }
 
 /// A sum in eight strands, which a vector holds: one strand would wait for each addition.

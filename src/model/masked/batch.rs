@@ -60,7 +60,7 @@ impl BatchBuilder {
     /// Adds a graph's samples: the whole graph once, or for `full-mask` each sample's own copy without its edge.
     pub fn push(&mut self, graph: &Graph, samples: &[EdgeSample]) {
         let mut finder = std::mem::take(&mut self.paths);
-        let mut paths = PathClasses::new(graph, &mut finder);
+        let mut paths = PathClasses::new(graph, &mut finder, samples.len());
         match self.masking {
             Masking::Kept => {
                 self.rows.clear();

@@ -13,7 +13,7 @@ use crate::graph::Graph;
 use crate::graph::path::PathFinder;
 use crate::model::{Cost, Kind, MaskedHyperparameters, Vocabulary};
 use crate::nn::graph_convolution::Convolution;
-use crate::nn::layer::NORMALISE_EPSILON;
+use crate::nn::layer::normalise;
 use crate::nn::packed::{Affine, check_weights, floats, relu};
 
 /// Masked edges whose changes are computed together: enough rows for a fast matrix product, few enough to stay in cache.
@@ -94,7 +94,7 @@ impl MaskedModel {
         let groups: Vec<&[EdgeSample]> = samples.chunk_by(|a, b| a.edge == b.edge).collect();
         let base = self.embed(graph);
         let mut finder = PathFinder::new();
-        let mut paths = PathClasses::new(graph, &mut finder);
+        let mut paths = PathClasses::new(graph, &mut finder, samples.len());
         let mut changes = ChangeFinder::new(graph.node_count());
         let mut logits = Logits::default();
         for groups in groups.chunks(EDGES_AT_ONCE) {
@@ -215,9 +215,7 @@ impl MaskedModel {
             }
         };
         relu(&mut update);
-        for row in update.chunks_exact_mut(self.config.hidden_dim) {
-            normalise(row);
-        }
+        normalise(&mut update, self.config.hidden_dim);
         update
     }
 
@@ -420,16 +418,6 @@ fn row(matrix: &[f32], index: u32, width: usize) -> &[f32] {
 
 fn add(x: &mut [f32], y: &[f32]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-}
-
-/// One row of `nn::layer::normalise_rows`.
-fn normalise(row: &mut [f32]) {
-    let width = row.len() as f32;
-    let mean = row.iter().sum::<f32>() / width;
-    row.iter_mut().for_each(|x| *x -= mean);
-    let variance = row.iter().map(|x| x * x).sum::<f32>() / width;
-    let scale = (variance + NORMALISE_EPSILON as f32).sqrt();
-    row.iter_mut().for_each(|x| *x /= scale);
 }
 
 pub(super) fn sigmoid(logit: f64) -> f64 {
