@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
+use rayon::prelude::*;
 use thiserror::Error;
 use zip::ZipArchive;
 
-use crate::graph::{Graph, Limits};
+use crate::graph::{Graph, GraphError, Limits};
 use lines::{Budget, Lines};
 
 mod lines;
@@ -221,6 +222,13 @@ fn read_arcs(mut lines: Lines<'_, impl Read>, nodes: &Nodes) -> Result<Vec<Vec<(
     Ok(arcs)
 }
 
+/// What became of a graph's lines.
+struct Assembled {
+    graph: Graph,
+    repeated: usize,
+    self_loops: usize,
+}
+
 fn assemble(
     name: String,
     classes: &[i64],
@@ -228,24 +236,25 @@ fn assemble(
     arcs: Vec<Vec<(u32, u32)>>,
     limits: &Limits,
 ) -> Result<TuDataset, TuError> {
-    let mut labels_of = labels_by_graph(nodes);
+    let mut labels = labels_by_graph(nodes);
+    let labels = (0..arcs.len()).map(|index| labels.as_mut()?.get_mut(index).map(std::mem::take));
+    let parts: Vec<_> = arcs.into_iter().zip(labels).zip(&nodes.counts).collect();
+    let assembled = |((arcs, labels), &count): ((Vec<(u32, u32)>, Option<Vec<i64>>), &u32)| {
+        (count > 0).then(|| assemble_graph(arcs, labels, count, limits))
+    };
+    // Collected before any is looked at, so that of several graphs that can't be read the first is named.
+    let graphs: Vec<Option<Result<Assembled, GraphError>>> = parts.into_par_iter().map(assembled).collect();
     let mut by_class: BTreeMap<i64, Vec<(usize, Graph)>> = BTreeMap::new();
     let (mut self_loops, mut repeated, mut empty) = (0, 0, Vec::new());
-    for (index, (mut arcs, (&class, &count))) in arcs.into_iter().zip(classes.iter().zip(&nodes.counts)).enumerate() {
-        let number = index + 1;
-        if count == 0 {
+    for (number, (graph, &class)) in (1..).zip(graphs.into_iter().zip(classes)) {
+        let Some(graph) = graph else {
             empty.push(number);
             continue;
-        }
-        repeated += drop_repeated(&mut arcs);
-        // Both directions are one edge, so that the limit counts what the graph will have.
-        let edges: Vec<(u64, u64)> =
-            undirected(arcs, count as usize).into_iter().map(|(a, b)| (a.into(), b.into())).collect();
-        let labels = labels_of.as_mut().and_then(|labels| labels.get_mut(index)).map(std::mem::take);
-        let (graph, dropped) = Graph::new(count.into(), &edges, labels, limits)
-            .map_err(|error| TuError::TooLarge(format!("graph {number}: {error}")))?;
-        self_loops += dropped.self_loops;
-        by_class.entry(class).or_default().push((number, graph));
+        };
+        let of_graph = graph.map_err(|error| TuError::TooLarge(format!("graph {number}: {error}")))?;
+        repeated += of_graph.repeated;
+        self_loops += of_graph.self_loops;
+        by_class.entry(class).or_default().push((number, of_graph.graph));
     }
     if by_class.is_empty() {
         return Err(TuError::Invalid("no graph of the dataset has a node".to_owned()));
@@ -262,6 +271,20 @@ fn assemble(
     }
     let classes = by_class.into_iter().map(|(label, graphs)| TuClass { label, graphs }).collect();
     Ok(TuDataset { name, classes, warnings })
+}
+
+fn assemble_graph(
+    mut arcs: Vec<(u32, u32)>,
+    labels: Option<Vec<i64>>,
+    count: u32,
+    limits: &Limits,
+) -> Result<Assembled, GraphError> {
+    let repeated = drop_repeated(&mut arcs);
+    // Both directions are one edge, so that the limit counts what the graph will have.
+    let edges: Vec<(u64, u64)> =
+        undirected(arcs, count as usize).into_iter().map(|(a, b)| (a.into(), b.into())).collect();
+    let (graph, dropped) = Graph::new(count.into(), &edges, labels, limits)?;
+    Ok(Assembled { graph, repeated, self_loops: dropped.self_loops })
 }
 
 /// Sorts, and says how many were repetitions of another.
