@@ -23,6 +23,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use graphkin::model::Kind;
 use graphkin::model::graph_rnn::Variant;
+use graphkin::worker::{THREADS_VARIABLE, compute_environment};
 use rayon::ThreadPool;
 
 use case::Case;
@@ -76,16 +77,13 @@ const MODELS: [(Model, &str); 5] = [
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Where candle reads how many threads it may have, once and for all of its operations.
-const CANDLE_THREADS: &str = "RAYON_NUM_THREADS";
-
 fn main() -> Result<()> {
     let Arguments { filter, runs, threads, bench: _ } = Arguments::parse();
-    if env::var(CANDLE_THREADS).ok() != Some(threads.to_string()) {
-        // A process can't safely change its own environment, so another does the work.
+    if env::var(THREADS_VARIABLE).ok() != Some(threads.to_string()) {
+        // A process can't safely change its own environment, so another does the work, in that of the service's trainings.
         let status = Command::new(env::current_exe()?)
             .args(env::args_os().skip(1))
-            .env(CANDLE_THREADS, threads.to_string())
+            .envs(compute_environment(threads as usize))
             .status()?;
         ensure!(status.success(), "the comparison failed: {status}");
         return Ok(());

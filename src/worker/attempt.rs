@@ -15,6 +15,7 @@ use super::Config;
 use super::eta::Eta;
 use super::pool::Pool;
 use super::protocol::{ChildEvent, MAX_LINE, MAX_REPORT, STOP};
+use super::trainer::compute_environment;
 use crate::id::DetectorId;
 use crate::job::{Job, JobFailure, Progress};
 use crate::store::StoreError;
@@ -221,7 +222,7 @@ impl Attempt<'_> {
         let mut command = Command::new(&config.executable);
         command
             .args(arguments)
-            .env("RAYON_NUM_THREADS", config.threads.to_string())
+            .envs(compute_environment(config.threads))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

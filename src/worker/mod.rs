@@ -19,7 +19,7 @@ mod trainer;
 pub use child::AttemptConfig;
 pub use evaluator::evaluate;
 pub use janitor::drop_lost_detectors;
-pub use trainer::{by_split, train, with_training_stack};
+pub use trainer::{THREADS_VARIABLE, by_split, compute_environment, train, with_training_stack};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -35,6 +35,18 @@ pub async fn train(config: AttemptConfig, detector: DetectorId, artifacts: Artif
     child::run(|asked_to_stop| attempt(config, detector, artifacts, asked_to_stop)).await
 }
 
+/// Where candle reads its number of threads.
+pub const THREADS_VARIABLE: &str = "RAYON_NUM_THREADS";
+
+/// The environment of a process that computes on this many threads.
+///
+/// candle reads its number of threads there, once. And what a step of training gives back to the allocator the next one asks
+/// for again: pages that went back to the system in between would be cleared first, a tenth of a step and more.
+#[must_use]
+pub fn compute_environment(threads: usize) -> [(&'static str, String); 2] {
+    [(THREADS_VARIABLE, threads.to_string()), ("MIMALLOC_PURGE_DELAY", "-1".to_owned())]
+}
+
 /// Runs `work` on a thread whose stack is deep enough for `train::fit`; the inner error is a panic.
 ///
 /// # Errors
