@@ -75,7 +75,12 @@ impl<C: Compute> Engine<C> {
         if !(is_quick && self.pool.compute_here(&request, &self.watch)) {
             self.pool.submit(request).map_err(|_| ScoreError::Stopping)?;
         }
-        let answer = answer.await.map_err(|_| ScoreError::Stopping)?;
+        // Of a device that doesn't come back there is no answer.
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| ScoreError::Stopping)?,
+            () = self.watch.lost() => Err(ScoreError::DeviceLost),
+        };
         match answer {
             Ok(_) => self.note_success(),
             Err(_) if self.watch.is_lost() => return Err(ScoreError::DeviceLost),
@@ -112,6 +117,11 @@ impl<C: Compute> Engine<C> {
             self.note_success();
         }
         answered
+    }
+
+    /// To be called now and then.
+    pub(super) fn keep_up(&self) {
+        self.watch.look_at_the_clock();
     }
 
     /// Comes when the device has failed for good.

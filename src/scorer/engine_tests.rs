@@ -24,7 +24,7 @@ fn batching(threads: usize, max_requests: usize, max_batch_cost: u64) -> Arc<Eng
 fn started(threads: usize, max_requests: usize, max_batch_cost: u64, quick: u64) -> Arc<Engine<Made>> {
     let max_graph_memory = 1_000;
     let config = Config { threads, max_requests, max_cost: 1_000, max_batch_cost, max_graph_memory, ..Config::tiny() };
-    Arc::new(Engine::start(&config, threads, quick, Watch::new(|| Ok(()))).unwrap())
+    Arc::new(Engine::start(&config, threads, quick, Watch::new(|| Ok(()), None)).unwrap())
 }
 
 fn units(count: usize) -> Vec<usize> {
@@ -323,7 +323,7 @@ fn on_a_device(broken: &Arc<AtomicBool>) -> Engine<Made> {
     let check = move || if switch.load(Ordering::SeqCst) { Err(broken_device()) } else { Ok(()) };
     let config =
         Config { max_requests: 9, max_cost: 1_000, max_batch_cost: 100, max_graph_memory: 1_000, ..Config::tiny() };
-    Engine::start(&config, 1, 0, Watch::new(check)).unwrap()
+    Engine::start(&config, 1, 0, Watch::new(check, Some(Duration::ZERO))).unwrap()
 }
 
 #[tokio::test]
@@ -351,6 +351,26 @@ async fn a_device_that_fails_for_good_lets_nothing_in_and_is_told_of() {
     assert!(!engine.probe(|| Ok(())).await, "not even a recent success vouches for it");
     let answer = engine.compute(waiting, Made::on_a_device(|_| true), units(2)).await;
     assert!(matches!(answer, Err(ScoreError::DeviceLost)), "what waits is answered, too: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_device_that_does_not_come_back_is_lost_when_patience_is_over() {
+    let engine = Arc::new(on_a_device(&Arc::default()));
+    engine.keep_up();
+    assert!(!engine.is_lost(), "it has nothing to do");
+    let (gate, wait) = Gate::new();
+    let stuck = Made::on_a_device(move |_| {
+        wait();
+        false
+    });
+    let (asked, permit) = (Arc::clone(&engine), engine.permit(1).unwrap());
+    let answer = tokio::spawn(async move { asked.compute(permit, stuck, units(1)).await });
+    let gate = gate.reached().await;
+    engine.keep_up();
+    assert!(engine.is_lost());
+    let answer = tokio::time::timeout(LONG, answer).await.expect("nobody waits for the device").unwrap();
+    assert!(matches!(answer, Err(ScoreError::DeviceLost)), "{answer:?}");
+    gate.open();
 }
 
 #[tokio::test]

@@ -43,6 +43,9 @@ use crate::id::DetectorId;
 use crate::model::device::ComputeDevice;
 use crate::registry::Registry;
 
+/// How long another device may be silent. It computes what is admitted in seconds; a kernel that hangs never ends.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// Multiply-adds of about a hundred microseconds: waking a thread, and being woken by it, takes as long.
 const QUICK: u64 = 2_000_000;
 
@@ -114,7 +117,8 @@ impl Scorer {
         // Another device is fed by one thread, and by no other.
         let (threads, quick) = if device.is_cpu() { (config.threads, QUICK) } else { (1, 0) };
         let watched = device.clone();
-        let engine = Arc::new(Engine::start(config, threads, quick, Watch::new(move || watched.check()))?);
+        let watch = Watch::new(move || watched.check(), (!device.is_cpu()).then_some(PATIENCE));
+        let engine = Arc::new(Engine::start(config, threads, quick, watch)?);
         let card = (!device.is_cpu()).then(|| Arc::new(Card::new(device, registry.capacity())));
         let cache = Cache::new(config.cache_bytes);
         Ok(Self { registry, engine, cache, card, max_graph_memory: config.max_graph_memory })
@@ -199,8 +203,9 @@ impl Scorer {
         }
     }
 
-    /// To be called now and then, for the cache and its gauges.
+    /// To be called now and then, for the cache and its gauges, and to notice a device that doesn't answer.
     pub fn keep_up(&self) {
+        self.engine.keep_up();
         self.cache.keep_up();
     }
 

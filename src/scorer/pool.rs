@@ -48,7 +48,7 @@ impl<C: Compute> Pool<C> {
             let thread = thread::Builder::new().name(format!("scorer-{index}")).spawn(move || {
                 while let Some(turn) = shared.take() {
                     match turn {
-                        Turn::Errand(errand) => errand(),
+                        Turn::Errand(errand) => watch.over(errand),
                         Turn::Batch(batch, is_alone) => shared.compute(batch, is_alone, &watch),
                     }
                 }
@@ -170,7 +170,7 @@ impl<C: Compute> Shared<C> {
     fn compute(&self, batch: Batch<C>, is_alone: bool, watch: &Watch) {
         match &self.crew {
             Some(crew) if is_alone && batch.multiply_adds() >= WORTH_SPREADING => crew.install(|| batch.run(watch)),
-            _ => batch.run(watch),
+            _ => watch.over(|| batch.run(watch)),
         }
         lock(&self.waiting).computing -= 1;
     }
