@@ -6,7 +6,7 @@ use super::Tail;
 use super::colours::{Coloured, Palette};
 use crate::graph::Graph;
 use crate::graph::structure::Structure;
-use crate::model::{Model, Observation};
+use crate::model::{Cost, Model, Observation};
 use crate::stats::density::{Points, Regression, SizeTrend, Surprises, deviations, to_nearest};
 
 /// What makes a graph strange to one member, or to one member of each of several detectors. All but `upper` are surprises in
@@ -185,6 +185,13 @@ impl Member {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Estimated multiply-adds and bytes of [`Member::judge`]: what each number of the normals takes, whatever the graph.
+    pub(super) fn comparison_cost(&self) -> Cost {
+        let points = [&self.size, &self.statistics, &self.structure].map(|view| view.normals.parts().0.len() as u64);
+        let multiply_adds = points.iter().sum::<u64>() + self.colours.normals.graphs.len() as u64;
+        Cost { multiply_adds, bytes: (2 * size_of::<f64>() * self.twins.len()) as u64 }
     }
 
     /// How strange a graph is beside the training graphs.

@@ -283,6 +283,7 @@ impl Detector {
                 _ => 0,
             };
             cost = cost.after(member.model().cost(nodes, edges, self.draws(options) + looked_at));
+            cost = cost.after(member.comparison_cost());
         }
         cost
     }
