@@ -1,4 +1,5 @@
-//! What HTTP costs: the time that a request takes beside its score, and the throughput of many clients.
+//! What HTTP costs: the time that a request takes beside its score, the throughput of many clients, and the batches that their
+//! requests form.
 //!
 //! Both services are processes of their own, asked by the same client over loopback. No answer is remembered.
 
@@ -40,7 +41,8 @@ fn main() -> Result<()> {
     let service = Service::graphkin(&flags)?;
     let graphs = ladder(CLIENTS)?;
     latency(&mut report, &service, graphs.first().context("no graph")?)?;
-    throughput(&mut report, &service, &graphs)
+    throughput(&mut report, &service, &graphs)?;
+    batches(&mut report, &service, &graphs)
 }
 
 /// The cheapest score there is, so that what else a request takes can be seen beside it.
@@ -76,6 +78,26 @@ fn throughput(report: &mut Report, service: &Service, graphs: &[Graph]) -> Resul
     let made_of = format!("{served:.0} graphs/s against {in_process:.0} graphs/s in one process");
     let what = format!("throughput of {CLIENTS} clients");
     report.tell(&what, &made_of, (100.0 * served / in_process, "%"), 90.0..)
+}
+
+/// Graphs computed in one call while so many clients ask. Nothing waits for a batch to fill: it is what came meanwhile.
+fn batches(report: &mut Report, service: &Service, graphs: &[Graph]) -> Result<()> {
+    let before = formed(service)?;
+    serve_for_a_while(service, graphs)?;
+    let [graphs, batches] = formed(service)?;
+    let (graphs, batches) = (graphs - before[0], batches - before[1]);
+    let what = format!("graphs in a batch of {CLIENTS} clients");
+    report.tell(&what, &format!("{graphs:.0} graphs in {batches:.0} batches"), (graphs / batches, "graphs"), ..)
+}
+
+/// Graphs that the service has computed, and the batches that they were in.
+fn formed(service: &Service) -> Result<[f64; 2]> {
+    let metrics = String::from_utf8(service.client()?.ask("GET", "/metrics", "")?)?;
+    let number = |name: &str| -> Result<f64> {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)).context("no such metric")?;
+        Ok(line.trim().parse()?)
+    };
+    Ok([number("graphkin_score_batch_graphs_sum ")?, number("graphkin_score_batch_graphs_count ")?])
 }
 
 /// Graphs a second that as many clients get scored, each a graph of its own, one request after the other.
