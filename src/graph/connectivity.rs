@@ -33,7 +33,7 @@ impl Connectivity {
         let mut nodes = vec![Visit { number: NEW, ..Visit::default() }; n];
         // The lowest number that an edge leads to from the node or from below it, the edge to its parent aside.
         let mut lowest = vec![0_u32; n];
-        let mut path: Vec<(u32, usize)> = Vec::new();
+        let mut path: Vec<(u32, std::slice::Iter<'_, u32>)> = Vec::new();
         let mut next = 0;
         for root in graph.nodes() {
             if nodes[root as usize].number != NEW {
@@ -46,10 +46,11 @@ impl Connectivity {
                 next += 1;
             };
             meet(root, NEW, &mut nodes, &mut lowest);
-            path.push((root, 0));
-            while let Some((node, place)) = path.last_mut() {
-                let (at, of) = (nodes[*node as usize], *node as usize);
-                let Some(&other) = graph.neighbours(*node).get(*place) else {
+            path.push((root, graph.neighbours(root).iter()));
+            while let Some((node, rest)) = path.last_mut() {
+                let of = *node as usize;
+                let at = nodes[of];
+                let Some(&other) = rest.next() else {
                     path.pop();
                     if let Some(&(above, _)) = path.last() {
                         nodes[of].is_bridge = lowest[of] == at.number;
@@ -58,11 +59,10 @@ impl Connectivity {
                     }
                     continue;
                 };
-                *place += 1;
                 match nodes[other as usize].number {
                     NEW => {
                         meet(other, at.number, &mut nodes, &mut lowest);
-                        path.push((other, 0));
+                        path.push((other, graph.neighbours(other).iter()));
                     }
                     // A graph is simple: the only edge to the parent is the tree's.
                     number if number == at.parent => {}

@@ -65,6 +65,13 @@ impl PathFinder {
         if from == to {
             return Some(0);
         }
+        // Of neighbours most have another in common, where edges cluster.
+        if cap >= 2
+            && have_common_neighbour(graph, from, to, without_edge)
+            && (is_edge(without_edge, from, to) || !graph.has_edge(from, to))
+        {
+            return Some(2);
+        }
         self.search += 1;
         let (seen_forward, seen_backward) = (2 * self.search, 2 * self.search + 1);
         if self.stamps.len() < graph.node_count() {
@@ -131,6 +138,18 @@ impl PathFinder {
         }
         &self.distances
     }
+}
+
+/// Whether a path of two edges leads from one node to the other.
+fn have_common_neighbour(graph: &Graph, a: u32, b: u32, without_edge: Option<(u32, u32)>) -> bool {
+    let (mut of_a, mut of_b) = (graph.neighbours(a), graph.neighbours(b));
+    while let (Some((x, rest_of_a)), Some((y, rest_of_b))) = (of_a.split_first(), of_b.split_first()) {
+        if x == y && !is_edge(without_edge, a, *x) && !is_edge(without_edge, b, *x) {
+            return true;
+        }
+        (of_a, of_b) = (if x <= y { rest_of_a } else { of_a }, if y <= x { rest_of_b } else { of_b });
+    }
+    false
 }
 
 fn is_edge(edge: Option<(u32, u32)>, a: u32, b: u32) -> bool {

@@ -19,6 +19,9 @@ use crate::nn::packed::{Affine, check_weights, floats, relu};
 /// Masked edges whose changes are computed together: enough rows for a fast matrix product, few enough to stay in cache.
 const EDGES_AT_ONCE: usize = 64;
 
+/// Degrees whose logarithm is looked up: nodes have few others.
+const COMMON_DEGREES: usize = 256;
+
 /// A trained masked model.
 #[derive(Debug, Clone)]
 pub struct MaskedModel {
@@ -28,6 +31,8 @@ pub struct MaskedModel {
     /// As trained and stored; the fields below are packed for use.
     weights: BTreeMap<String, Tensor>,
     input: Affine,
+    /// ln(1 + d) of each degree d below [`COMMON_DEGREES`].
+    depths: Vec<f32>,
     /// `[labels + 1, H]`, empty where labels are no input.
     label_embedding: Vec<f32>,
     convolutions: Vec<[Affine; 2]>,
@@ -61,6 +66,7 @@ impl MaskedModel {
         Ok(Self {
             masking,
             input: affine("input")?,
+            depths: (0..COMMON_DEGREES).map(depth).collect(),
             label_embedding: if vocabulary.node_labels.is_empty() { Vec::new() } else { embedding("label_embedding")? },
             convolutions: (0..config.layers)
                 .map(|layer| {
@@ -155,7 +161,8 @@ impl MaskedModel {
 
     /// h₀ of a node of this degree and label, appended to `rows`.
     fn push_input(&self, graph: &Graph, node: u32, degree: usize, rows: &mut Vec<f32>) {
-        let (h, depth) = (self.config.hidden_dim, (degree as f32).ln_1p());
+        let h = self.config.hidden_dim;
+        let depth = self.depths.get(degree).copied().unwrap_or_else(|| depth(degree));
         let (constant, slope) = (self.input.row(0), self.input.row(1));
         let start = rows.len();
         rows.extend(constant.iter().zip(slope).zip(self.input.bias()).map(|((c, s), b)| c + s * depth + b));
@@ -409,6 +416,11 @@ impl ChangeFinder {
             place => row(&overlay.rows, place, h),
         }
     }
+}
+
+/// A degree as the network is given it.
+fn depth(degree: usize) -> f32 {
+    (degree as f32).ln_1p()
 }
 
 fn row(matrix: &[f32], index: u32, width: usize) -> &[f32] {

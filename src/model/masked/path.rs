@@ -53,7 +53,7 @@ impl<'a> PathClasses<'a> {
             return self.finder.distance(self.graph, a, b, without_edge, LONG - 1);
         }
         let balls = self.balls.get_or_insert_with(|| Balls::of(self.graph, RADIUS));
-        balls.distance(a, b).filter(|&length| length < LONG)
+        balls.distance(a, b, LONG - 1)
     }
 }
 
