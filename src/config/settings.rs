@@ -129,10 +129,10 @@ pub struct Settings {
     #[arg(long, value_name = "COST", default_value = "1000000000000", value_parser = whole::<u64>(1, u64::MAX >> 1), help_heading = "Scoring")]
     pub max_cost: u64,
 
-    // A core does 2 to 20 thousand million a second: 10 to 100 ms, and a dozen molecules under all four kinds.
+    // A core does 2 to 20 thousand million a second: 20 to 200 ms, and two dozen molecules under all four kinds.
     /// Work that a thread does in one go, in estimated multiply-adds, of several graphs that wait for the same detectors; one
     /// graph may take more
-    #[arg(long, value_name = "COST", default_value = "200000000", value_parser = whole::<u64>(1, u64::MAX >> 1), help_heading = "Scoring")]
+    #[arg(long, value_name = "COST", default_value = "400000000", value_parser = whole::<u64>(1, u64::MAX >> 1), help_heading = "Scoring")]
     pub max_batch_cost: u64,
 
     /// Memory that scoring one graph may take, in estimated bytes; a graph that takes more is answered 422
