@@ -112,7 +112,6 @@ impl Vocabulary {
 }
 
 /// A trained model, ready to score: weights packed, no autograd.
-#[expect(clippy::large_enum_variant, reason = "a detector has one or a few")]
 #[derive(Debug, Clone)]
 pub enum Model {
     Masked(MaskedModel),

@@ -222,6 +222,13 @@ fn read_arcs(mut lines: Lines<'_, impl Read>, nodes: &Nodes) -> Result<Vec<Vec<(
     Ok(arcs)
 }
 
+/// A graph as its lines have it.
+struct Listed {
+    arcs: Vec<(u32, u32)>,
+    labels: Option<Vec<i64>>,
+    count: u32,
+}
+
 /// What became of a graph's lines.
 struct Assembled {
     graph: Graph,
@@ -238,12 +245,11 @@ fn assemble(
 ) -> Result<TuDataset, TuError> {
     let mut labels = labels_by_graph(nodes);
     let labels = (0..arcs.len()).map(|index| labels.as_mut()?.get_mut(index).map(std::mem::take));
-    let parts: Vec<_> = arcs.into_iter().zip(labels).zip(&nodes.counts).collect();
-    let assembled = |((arcs, labels), &count): ((Vec<(u32, u32)>, Option<Vec<i64>>), &u32)| {
-        (count > 0).then(|| assemble_graph(arcs, labels, count, limits))
-    };
+    let listed = arcs.into_iter().zip(labels).zip(&nodes.counts);
+    let listed: Vec<Listed> = listed.map(|((arcs, labels), &count)| Listed { arcs, labels, count }).collect();
+    let assembled = |listed: Listed| (listed.count > 0).then(|| assemble_graph(listed, limits));
     // Collected before any is looked at, so that of several graphs that can't be read the first is named.
-    let graphs: Vec<Option<Result<Assembled, GraphError>>> = parts.into_par_iter().map(assembled).collect();
+    let graphs: Vec<Option<Result<Assembled, GraphError>>> = listed.into_par_iter().map(assembled).collect();
     let mut by_class: BTreeMap<i64, Vec<(usize, Graph)>> = BTreeMap::new();
     let (mut self_loops, mut repeated, mut empty) = (0, 0, Vec::new());
     for (number, (graph, &class)) in (1..).zip(graphs.into_iter().zip(classes)) {
@@ -273,12 +279,8 @@ fn assemble(
     Ok(TuDataset { name, classes, warnings })
 }
 
-fn assemble_graph(
-    mut arcs: Vec<(u32, u32)>,
-    labels: Option<Vec<i64>>,
-    count: u32,
-    limits: &Limits,
-) -> Result<Assembled, GraphError> {
+fn assemble_graph(listed: Listed, limits: &Limits) -> Result<Assembled, GraphError> {
+    let Listed { mut arcs, labels, count } = listed;
     let repeated = drop_repeated(&mut arcs);
     // Both directions are one edge, so that the limit counts what the graph will have.
     let edges: Vec<(u64, u64)> =
