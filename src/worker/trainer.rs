@@ -41,7 +41,7 @@ pub const THREADS_VARIABLE: &str = "RAYON_NUM_THREADS";
 /// The environment of a process that computes on this many threads.
 ///
 /// candle reads its number of threads there, once. And what a step of training gives back to the allocator the next one asks
-/// for again: pages that went back to the system in between would be cleared first, a tenth of a step and more.
+/// for again: pages that went back to the system in between would be cleared first (`docs/performance.md` says what that took).
 #[must_use]
 pub fn compute_environment(threads: usize) -> [(&'static str, String); 2] {
     [(THREADS_VARIABLE, threads.to_string()), ("MIMALLOC_PURGE_DELAY", "-1".to_owned())]
