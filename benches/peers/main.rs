@@ -17,7 +17,8 @@ mod training;
 
 use std::env;
 use std::process::Command;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -33,6 +34,9 @@ use report::{Measured, Table};
 
 /// Runs whose values are compared and whose times are not looked at: the second step of a training shows the first.
 const WARM_UPS: usize = 2;
+
+/// Between the two sides: threads that wait for more work keep their cores busy for a while.
+const REST: Duration = Duration::from_millis(100);
 
 /// Compares graphkin's models with their counterparts in PyTorch.
 #[derive(Debug, Parser)]
@@ -129,9 +133,12 @@ fn measure(name: &str, mut case: Case, pool: &ThreadPool, runs: u64) -> Result<M
         measured.compare(&pool.install(&mut case.run)?, &peer.run()?.values)?;
     }
     for _ in 0..runs {
+        sleep(REST);
         let begun = Instant::now();
         pool.install(&mut case.run)?;
-        measured.push(begun.elapsed().as_secs_f64(), &peer.run()?);
+        let elapsed = begun.elapsed().as_secs_f64();
+        sleep(REST);
+        measured.push(elapsed, &peer.run()?);
     }
     Ok(measured)
 }

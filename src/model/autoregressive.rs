@@ -12,7 +12,6 @@ use super::sequence::Sequence;
 use super::{Cost, Evidence, Observation, Vocabulary, spread};
 use crate::graph::Graph;
 use crate::graph::order::random_bfs_order;
-use crate::nn::lanes::LANES;
 use crate::nn::seed::stream;
 
 /// Nodes and edges of all orderings that are held at once: bounds the memory of large graphs under many orderings.
@@ -44,8 +43,8 @@ impl Network {
         match self {
             Self::GraphRnn(model) if T::WANTED => model.likelihoods(sequences, terms),
             Self::Gran(model) if T::WANTED => model.likelihoods(sequences, terms),
-            // Fewer sequences than a tile has lanes take as long as all of them.
-            Self::GraphRnn(model) => spread::parts(sequences, LANES, |part| model.likelihoods(part, &mut NoTerms)),
+            // A few sequences share the time that reading the weights takes.
+            Self::GraphRnn(model) => spread::parts(sequences, 4, |part| model.likelihoods(part, &mut NoTerms)),
             Self::Gran(model) => spread::parts(sequences, 1, |part| model.likelihoods(part, &mut NoTerms)),
         }
     }

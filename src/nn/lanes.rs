@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor};
 use pulp::Simd;
 
-use super::packed::{Affine, floats};
+use super::packed::{Table, floats};
 use super::simd::{hyperbolic_tangents, sigmoids};
 
 /// Rows of a tile: the widest vector that there is.
@@ -151,20 +151,20 @@ impl LaneAffine {
     /// # Errors
     /// When a parameter is missing.
     pub fn new(weights: &BTreeMap<String, Tensor>, name: &str) -> Result<Self> {
-        Ok(Self::of(&Affine::new(weights, name)?))
+        Ok(Self::of(&Table::new(weights, name)?))
     }
 
-    fn of(affine: &Affine) -> Self {
-        let (input, output) = (affine.input_dim(), affine.output_dim());
+    fn of(table: &Table) -> Self {
+        let (input, output) = (table.input_dim(), table.output_dim());
         let whole = output - output % OUTPUTS;
         let mut weight = Vec::with_capacity(input * output);
         for first in (0..whole).step_by(OUTPUTS) {
-            (0..input).for_each(|k| weight.extend_from_slice(&affine.row(k)[first..first + OUTPUTS]));
+            (0..input).for_each(|k| weight.extend_from_slice(&table.row(k)[first..first + OUTPUTS]));
         }
         for one in whole..output {
-            weight.extend((0..input).map(|k| affine.row(k)[one]));
+            weight.extend((0..input).map(|k| table.row(k)[one]));
         }
-        Self { input, output, weight, bias: affine.bias().to_vec() }
+        Self { input, output, weight, bias: table.bias().to_vec() }
     }
 
     /// F.
@@ -231,7 +231,7 @@ mod tests {
     use rand::RngExt;
 
     use super::{LANES, LINEAR, LaneAffine, LaneGru, RELU};
-    use crate::nn::packed::Affine;
+    use crate::nn::packed::{Affine, Table};
     use crate::nn::seed::stream;
 
     fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -275,8 +275,8 @@ mod tests {
                 [(3 * hidden * input, 0), (3 * hidden, 1), (3 * hidden * hidden, 2), (3 * hidden, 3)]
                     .map(|(count, part)| numbers(count, seed * 10 + part));
             let gru = LaneGru::from_parts(&weight_ih, &bias_ih, &weight_hh, &bias_hh);
-            let dense = Affine::from_parts(&numbers(hidden * output, seed + 7), &numbers(output, seed + 8));
-            let affine = LaneAffine::of(&dense);
+            let table = Table::from_parts(numbers(hidden * output, seed + 7), numbers(output, seed + 8));
+            let (dense, affine) = (Affine::pack(&table), LaneAffine::of(&table));
             let x = numbers(input * LANES, seed + 9);
             let mut previous = numbers(hidden * LANES, seed + 10);
             previous.resize(gru.state_len(), 0.0);

@@ -8,21 +8,16 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::simd::store;
 
-/// `y = x W + b` row by row, each the same bits whatever rows stand beside it.
+/// A layer's numbers as they are: for inputs that are mostly zero, whose rows are looked up and added.
 #[derive(Debug, Clone)]
-pub struct Affine {
-    /// `[F, W]`: the H columns, and zeros up to W, a multiple of [`PADDING`].
+pub struct Table {
+    /// `[F, H]`.
     weight: Vec<f32>,
-    /// `[W]`.
+    /// `[H]`.
     bias: Vec<f32>,
-    input: usize,
-    output: usize,
 }
 
-/// Columns are padded to a multiple of this: the widest vector that there is.
-const PADDING: usize = 16;
-
-impl Affine {
+impl Table {
     /// The layer that `nn::layer::Linear` has under `name`.
     ///
     /// # Errors
@@ -39,7 +34,148 @@ impl Affine {
         let stored = floats(weights, weight)?;
         let bias = floats(weights, bias)?;
         let input = stored.len().checked_div(bias.len()).unwrap_or(0);
-        Ok(Self::from_parts(&transposed(&stored, input), &bias))
+        Ok(Self::from_parts(transposed(&stored, input), bias))
+    }
+
+    /// The layer of a weight `[F, H]`, already transposed, and a bias `[H]`.
+    #[must_use]
+    pub fn from_parts(weight: Vec<f32>, bias: Vec<f32>) -> Self {
+        Self { weight, bias }
+    }
+
+    /// F.
+    #[must_use]
+    pub fn input_dim(&self) -> usize {
+        self.weight.len().checked_div(self.bias.len()).unwrap_or(0)
+    }
+
+    /// H.
+    #[must_use]
+    pub fn output_dim(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// `[H]`.
+    #[must_use]
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// The row of the weight that input `index` is multiplied with, `[H]`.
+    #[must_use]
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.weight[index * self.bias.len()..][..self.bias.len()]
+    }
+}
+
+/// `y = x W + b` row by row, each the same bits whatever rows stand beside it.
+#[derive(Debug, Clone)]
+pub struct Affine {
+    /// Panels of [`PANEL`] columns, `[F, PANEL]` each, so that a product reads them from end to end. Zeros fill the columns up
+    /// to a multiple of [`PADDING`]; the last panel may have but so many.
+    weight: Vec<f32>,
+    /// `[W]`: H, filled up alike.
+    bias: Vec<f32>,
+    input: usize,
+    output: usize,
+}
+
+/// Columns are filled up to a multiple of this: the widest vector that there is.
+const PADDING: usize = 16;
+
+/// Two of the widest vectors, which are computed together.
+const PANEL: usize = 2 * PADDING;
+
+/// Rows computed together: as many as keep their sums, two vectors each, in registers.
+pub(super) const STRIP: usize = 6;
+
+/// Rows that are taken past a panel before the next: few enough for them and the panel to stay in the nearest cache.
+const ROWS_AT_ONCE: usize = 4 * STRIP;
+
+/// Calls `$strip` for all of `0..$count`, the most rows at once first.
+macro_rules! strips {
+    ($count:expr, |$first:ident, $rows:ident| $strip:expr) => {{
+        let count = $count;
+        let mut $first = 0;
+        while $first + super::packed::STRIP <= count {
+            const $rows: usize = super::packed::STRIP;
+            $strip;
+            $first += $rows;
+        }
+        if $first + 4 <= count {
+            const $rows: usize = 4;
+            $strip;
+            $first += $rows;
+        }
+        if $first + 2 <= count {
+            const $rows: usize = 2;
+            $strip;
+            $first += $rows;
+        }
+        if $first < count {
+            const $rows: usize = 1;
+            $strip;
+        }
+    }};
+}
+pub(super) use strips;
+
+/// Calls `$block` with the number of the first of two vectors of columns, or of one where one is left.
+macro_rules! columns {
+    ($vectors:expr, |$first:ident, $count:ident| $block:expr) => {{
+        let vectors = $vectors;
+        for $first in (0..vectors - vectors % 2).step_by(2) {
+            const $count: usize = 2;
+            $block;
+        }
+        if vectors % 2 == 1 {
+            let $first = vectors - 1;
+            const $count: usize = 1;
+            $block;
+        }
+    }};
+}
+pub(super) use columns;
+
+/// `len` columns from column `from` on of the first R rows of `matrix [.., width]`.
+#[inline(always)]
+pub(super) fn rows<const R: usize>(matrix: &[f32], width: usize, from: usize, len: usize) -> [&[f32]; R] {
+    let mut rows: [&[f32]; R] = [&[]; R];
+    // As many rounds as there are rows, known beforehand: else the compiler scatters the slices into memory, which takes as
+    // long as some of the products do.
+    for (index, row) in rows.iter_mut().enumerate() {
+        *row = &matrix[index * width + from..][..len];
+    }
+    rows
+}
+
+/// A row from vector `vector` on; nothing where only what fills a weight up is.
+#[inline(always)]
+pub(super) fn part<S: Simd>(row: &mut [f32], vector: usize) -> &mut [f32] {
+    let start = (vector * S::F32_LANES).min(row.len());
+    &mut row[start..]
+}
+
+impl Affine {
+    /// The layer that `nn::layer::Linear` has under `name`.
+    ///
+    /// # Errors
+    /// When `name.weight` or `name.bias` is missing.
+    pub fn new(weights: &BTreeMap<String, Tensor>, name: &str) -> Result<Self> {
+        Ok(Self::pack(&Table::new(weights, name)?))
+    }
+
+    /// The layer of a weight `[H, F]` and a bias `[H]` of these names.
+    ///
+    /// # Errors
+    /// When one of them is missing.
+    pub fn of(weights: &BTreeMap<String, Tensor>, weight: &str, bias: &str) -> Result<Self> {
+        Ok(Self::pack(&Table::of(weights, weight, bias)?))
+    }
+
+    #[must_use]
+    pub fn pack(table: &Table) -> Self {
+        Self::from_parts(&table.weight, &table.bias)
     }
 
     /// The layer of a weight `[F, H]`, already transposed, and a bias `[H]`.
@@ -47,17 +183,18 @@ impl Affine {
     pub fn from_parts(weight: &[f32], bias: &[f32]) -> Self {
         let output = bias.len();
         let width = output.next_multiple_of(PADDING);
-        let padded = |row: &[f32]| {
-            let mut row = row.to_vec();
-            row.resize(width, 0.0);
-            row
-        };
-        Self {
-            weight: weight.chunks_exact(output.max(1)).flat_map(padded).collect(),
-            bias: padded(bias),
-            input: weight.len().checked_div(output).unwrap_or(0),
-            output,
+        let mut panels = Vec::with_capacity(weight.len().checked_div(output).unwrap_or(0) * width);
+        for first in (0..width).step_by(PANEL) {
+            let columns = first..(first + PANEL).min(output);
+            let filled = PANEL.min(width - first);
+            for row in weight.chunks_exact(output) {
+                panels.extend_from_slice(&row[columns.clone()]);
+                panels.resize(panels.len() + filled - columns.len(), 0.0);
+            }
         }
+        let mut bias = bias.to_vec();
+        bias.resize(width, 0.0);
+        Self { weight: panels, bias, input: weight.len().checked_div(output).unwrap_or(0), output }
     }
 
     /// F.
@@ -83,12 +220,6 @@ impl Affine {
         self.bias.fill(0.0);
     }
 
-    /// The row of the weight that input `index` is multiplied with, `[H]`.
-    #[must_use]
-    pub fn row(&self, index: usize) -> &[f32] {
-        &self.weight[index * self.bias.len()..][..self.output]
-    }
-
     #[must_use]
     pub fn forward(&self, x: &[f32]) -> Vec<f32> {
         let mut y = Vec::new();
@@ -112,8 +243,8 @@ impl Affine {
         self.bias.len() / S::F32_LANES
     }
 
-    /// The product of R rows `[F]` with C vectors of columns, from vector `first` on: for kernels that go on with it in
-    /// registers.
+    /// The product of R rows `[F]` with C vectors of columns, from vector `first` on, an even number: for kernels that go on
+    /// with it in registers.
     #[inline(always)]
     pub(super) fn sums<S: Simd, const R: usize, const C: usize>(
         &self,
@@ -121,18 +252,22 @@ impl Affine {
         rows: [&[f32]; R],
         first: usize,
     ) -> [[S::f32s; C]; R] {
-        let (f, vectors) = (self.input, self.vectors::<S>());
         let bias = &S::as_simd_f32s(&self.bias).0[first..first + C];
         let mut sums = [[simd.splat_f32s(0.0); C]; R];
         for sums in &mut sums {
             sums.copy_from_slice(bias);
         }
+        let f = self.input;
         let mut rows = rows;
         for row in &mut rows {
             *row = &row[..f];
         }
-        for (k, weight) in S::as_simd_f32s(&self.weight).0.chunks_exact(vectors).enumerate().take(f) {
-            let weight = &weight[first..first + C];
+        let in_panel = PANEL / S::F32_LANES;
+        let (panel, at) = (first / in_panel * in_panel, first % in_panel);
+        let width = in_panel.min(self.vectors::<S>() - panel);
+        let weight = &S::as_simd_f32s(&self.weight).0[panel * f..(panel + width) * f];
+        for (k, weight) in weight.chunks_exact(width).enumerate().take(f) {
+            let weight = &weight[at..at + C];
             for (sums, row) in sums.iter_mut().zip(&rows) {
                 let x = simd.splat_f32s(row[k]);
                 for (sum, weight) in sums.iter_mut().zip(weight) {
@@ -164,54 +299,33 @@ impl WithSimd for Product<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { layer, x, floor, y } = self;
         let (f, h) = (layer.input, layer.output);
-        let (mut x, mut y) = (x, y);
-        // As many rows at once as keep their sums, two vectors each, in registers.
-        while x.len() >= 6 * f && !y.is_empty() {
-            strip::<S, 6>(simd, layer, &x[..6 * f], floor, &mut y[..6 * h]);
-            (x, y) = (&x[6 * f..], &mut y[6 * h..]);
-        }
-        if y.len() >= 4 * h && !y.is_empty() {
-            strip::<S, 4>(simd, layer, &x[..4 * f], floor, &mut y[..4 * h]);
-            (x, y) = (&x[4 * f..], &mut y[4 * h..]);
-        }
-        while !y.is_empty() {
-            strip::<S, 1>(simd, layer, &x[..f], floor, &mut y[..h]);
-            (x, y) = (&x[f..], &mut y[h..]);
+        for (x, y) in x.chunks(ROWS_AT_ONCE * f).zip(y.chunks_mut(ROWS_AT_ONCE * h)) {
+            let count = y.len() / h;
+            columns!(layer.vectors::<S>(), |column, C| {
+                strips!(count, |first, R| {
+                    let y = &mut y[first * h..(first + R) * h];
+                    strip::<S, R, C>(simd, layer, &x[first * f..], floor, y, column);
+                });
+            });
         }
     }
 }
 
-/// R rows.
+/// R rows of C vectors of columns, from vector `column` on.
 #[inline(always)]
-fn strip<S: Simd, const R: usize>(simd: S, layer: &Affine, x: &[f32], floor: f32, y: &mut [f32]) {
-    let columns = layer.vectors::<S>();
-    for first in (0..columns - columns % 2).step_by(2) {
-        block::<S, R, 2>(simd, layer, x, floor, y, first);
-    }
-    if columns % 2 == 1 {
-        block::<S, R, 1>(simd, layer, x, floor, y, columns - 1);
-    }
-}
-
-/// R rows of C vectors of columns, from vector `first` on.
-#[inline(always)]
-fn block<S: Simd, const R: usize, const C: usize>(
+fn strip<S: Simd, const R: usize, const C: usize>(
     simd: S,
     layer: &Affine,
     x: &[f32],
     floor: f32,
     y: &mut [f32],
-    first: usize,
+    column: usize,
 ) {
-    let mut rows: [&[f32]; R] = [&[]; R];
-    for (row, x) in rows.iter_mut().zip(x.chunks_exact(layer.input)) {
-        *row = x;
-    }
-    let sums = layer.sums::<S, R, C>(simd, rows, first);
-    for (sums, y) in sums.iter().zip(y.chunks_exact_mut(layer.output)) {
-        let parts = y[first * S::F32_LANES..].chunks_mut(S::F32_LANES);
-        for (sum, part) in sums.iter().zip(parts) {
-            store(simd, part, simd.max_f32s(simd.splat_f32s(floor), *sum));
+    let sums = layer.sums::<S, R, C>(simd, rows(x, layer.input, 0, layer.input), column);
+    for (row, sums) in sums.into_iter().enumerate() {
+        let y = &mut y[row * layer.output..][..layer.output];
+        for (vector, sum) in sums.into_iter().enumerate() {
+            store(simd, part::<S>(y, column + vector), simd.max_f32s(simd.splat_f32s(floor), sum));
         }
     }
 }

@@ -4,14 +4,16 @@
 //! they have between two layers stays in registers and the nearest cache. A pair gives the same bits whatever pairs stand
 //! beside it.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::edges::EdgeList;
-use super::packed::Affine;
+use super::packed::{Affine, STRIP, columns, part, rows, strips};
 use super::simd::{load, sigmoid_pair, store};
 
-/// Pairs computed together: as many as keep their sums, two vectors each, in registers.
-const STRIP: usize = 6;
+/// Pairs whose differences are kept: few enough for them and some columns of a weight to stay in the nearest cache.
+const PAIRS_AT_ONCE: usize = 2 * STRIP;
 
 /// For each pair (i, j), `max(0, a_i - b_j)`.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +31,7 @@ impl RectifiedDifferences<'_> {
     /// `y_p = max(0, layer(x_p))` of each pair's difference x: `[E, H]`. `scratch` is overwritten.
     pub fn rectified_into(self, layer: &Affine, y: &mut Vec<f32>, scratch: &mut Vec<f32>) {
         y.resize(self.pairs.len() * layer.output_dim(), 0.0);
-        scratch.resize(STRIP * self.width, 0.0);
+        scratch.resize(PAIRS_AT_ONCE * self.width, 0.0);
         Arch::new().dispatch(Rectified { differences: self, layer, y, scratch });
     }
 
@@ -38,18 +40,18 @@ impl RectifiedDifferences<'_> {
     ///
     /// Messages and gates are those of Liao et al. 2019, equations 5 to 7.
     pub fn gated_sum_into(self, message: &Affine, attention: &Affine, received: &mut [f32], scratch: &mut Vec<f32>) {
-        scratch.resize(STRIP * self.width, 0.0);
+        scratch.resize(PAIRS_AT_ONCE * self.width, 0.0);
         Arch::new().dispatch(GatedSum { differences: self, message, attention, received, scratch });
     }
 
-    /// The differences of R pairs from `first` on, to `rows [R, W]`.
+    /// The differences of the pairs `range`, to `rows [pairs, W]`.
     #[inline(always)]
-    fn write<S: Simd, const R: usize>(&self, simd: S, first: usize, rows: &mut [f32]) {
+    fn write<S: Simd>(&self, simd: S, range: Range<usize>, rows: &mut [f32]) {
         let width = self.width;
-        let sources = &self.pairs.sources[first..first + R];
-        let destinations = &self.pairs.destinations[first..first + R];
+        let ends = self.pairs.sources[range.clone()].iter().zip(&self.pairs.destinations[range]);
         let zero = simd.splat_f32s(0.0);
-        for ((to, &i), &j) in rows.chunks_exact_mut(width).zip(sources).zip(destinations) {
+        for (index, (&i, &j)) in ends.enumerate() {
+            let to = &mut rows[index * width..(index + 1) * width];
             let (a, b) = (&self.a[i as usize * width..][..width], &self.b[j as usize * width..][..width]);
             let parts = to.chunks_mut(S::F32_LANES).zip(a.chunks(S::F32_LANES)).zip(b.chunks(S::F32_LANES));
             for ((to, a), b) in parts {
@@ -58,40 +60,13 @@ impl RectifiedDifferences<'_> {
             }
         }
     }
-}
 
-/// Calls `$strip` for all of `0..$count`, the most pairs at once first.
-macro_rules! strips {
-    ($count:expr, |$first:ident, $rows:ident| $strip:expr) => {{
-        let count = $count;
-        let mut $first = 0;
-        while $first + STRIP <= count {
-            const $rows: usize = STRIP;
-            $strip;
-            $first += STRIP;
-        }
-        while $first < count {
-            const $rows: usize = 1;
-            $strip;
-            $first += 1;
-        }
-    }};
-}
-
-/// Calls `$block` with the number of the first of two vectors of columns, or of one where one is left.
-macro_rules! columns {
-    ($vectors:expr, |$first:ident, $count:ident| $block:expr) => {{
-        let vectors = $vectors;
-        for $first in (0..vectors - vectors % 2).step_by(2) {
-            const $count: usize = 2;
-            $block;
-        }
-        if vectors % 2 == 1 {
-            let $first = vectors - 1;
-            const $count: usize = 1;
-            $block;
-        }
-    }};
+    /// The pairs, [`PAIRS_AT_ONCE`] at a time.
+    #[inline(always)]
+    fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let count = self.pairs.len();
+        (0..count).step_by(PAIRS_AT_ONCE).map(move |first| first..(first + PAIRS_AT_ONCE).min(count))
+    }
 }
 
 struct Rectified<'a> {
@@ -105,26 +80,25 @@ impl WithSimd for Rectified<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        strips!(self.differences.pairs.len(), |first, R| self.strip::<S, R>(simd, first));
-    }
-}
-
-impl Rectified<'_> {
-    #[inline(always)]
-    fn strip<S: Simd, const R: usize>(&mut self, simd: S, first: usize) {
-        let h = self.layer.output_dim();
-        self.differences.write::<S, R>(simd, first, self.scratch);
-        let rows = rows::<R>(self.scratch, self.differences.width, 0);
-        let y = &mut self.y[first * h..(first + R) * h];
-        columns!(self.layer.vectors::<S>(), |column, C| {
-            let sums = self.layer.sums::<S, R, C>(simd, rows, column);
-            for (sums, y) in sums.into_iter().zip(y.chunks_exact_mut(h)) {
-                for (sum, part) in sums.into_iter().zip(y[column * S::F32_LANES..].chunks_mut(S::F32_LANES)) {
-                    store(simd, part, simd.max_f32s(simd.splat_f32s(0.0), sum));
-                }
-            }
-        });
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { differences, layer, y, scratch } = self;
+        let (f, h) = (layer.input_dim(), layer.output_dim());
+        for pairs in differences.chunks() {
+            differences.write(simd, pairs.clone(), scratch);
+            let y = &mut y[pairs.start * h..pairs.end * h];
+            columns!(layer.vectors::<S>(), |column, C| {
+                strips!(pairs.len(), |first, R| {
+                    let x = &scratch[first * differences.width..];
+                    let sums = layer.sums::<S, R, C>(simd, rows(x, differences.width, 0, f), column);
+                    for (row, sums) in sums.into_iter().enumerate() {
+                        let y = &mut y[(first + row) * h..(first + row + 1) * h];
+                        for (vector, sum) in sums.into_iter().enumerate() {
+                            store(simd, part::<S>(y, column + vector), simd.max_f32s(simd.splat_f32s(0.0), sum));
+                        }
+                    }
+                });
+            });
+        }
     }
 }
 
@@ -141,46 +115,40 @@ impl WithSimd for GatedSum<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        strips!(self.differences.pairs.len(), |first, R| self.strip::<S, R>(simd, first));
+        for pairs in self.differences.chunks() {
+            self.differences.write(simd, pairs.clone(), self.scratch);
+            columns!(self.message.vectors::<S>(), |column, C| {
+                strips!(pairs.len(), |first, R| self.strip::<S, R, C>(simd, pairs.start, first, column));
+            });
+        }
     }
 }
 
 impl GatedSum<'_> {
+    /// Pair `first` and those after it of the ones at hand, which begin with pair `start`.
     #[inline(always)]
-    fn strip<S: Simd, const R: usize>(&mut self, simd: S, first: usize) {
-        let (h, width) = (self.message.output_dim(), self.differences.width);
-        self.differences.write::<S, R>(simd, first, self.scratch);
-        let of_message = rows::<R>(self.scratch, width, 0);
-        let of_attention = rows::<R>(self.scratch, width, width - self.attention.input_dim());
-        let destinations = &self.differences.pairs.destinations[first..first + R];
-        columns!(self.message.vectors::<S>(), |column, C| {
-            let gates = self.attention.sums::<S, R, C>(simd, of_attention, column);
-            let mut opened = [[simd.splat_f32s(0.0); C]; R];
-            for (opened, gates) in opened.iter_mut().zip(gates) {
-                // Two vectors of the same pair share a division.
-                let both = sigmoid_pair(simd, [gates[0], gates[C - 1]]);
-                opened.copy_from_slice(&both[..C]);
+    fn strip<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, start: usize, first: usize, column: usize) {
+        let Self { differences, message, attention, received, scratch } = self;
+        let (h, width) = (message.output_dim(), differences.width);
+        let x = &scratch[first * width..];
+        let (of_message, of_attention) = (message.input_dim(), attention.input_dim());
+        let gates = attention.sums::<S, R, C>(simd, rows(x, width, width - of_attention, of_attention), column);
+        let mut opened = [[simd.splat_f32s(0.0); C]; R];
+        for (opened, gates) in opened.iter_mut().zip(gates) {
+            // Two vectors of the same pair share a division.
+            let both = sigmoid_pair(simd, [gates[0], gates[C - 1]]);
+            opened.copy_from_slice(&both[..C]);
+        }
+        let messages = message.sums::<S, R, C>(simd, rows(x, width, 0, of_message), column);
+        let destinations = &differences.pairs.destinations[start + first..start + first + R];
+        for ((messages, opened), &to) in messages.into_iter().zip(opened).zip(destinations) {
+            let row = &mut received[to as usize * h..(to as usize + 1) * h];
+            for (vector, (message, gate)) in messages.into_iter().zip(opened).enumerate() {
+                let sum = part::<S>(row, column + vector);
+                store(simd, sum, simd.mul_add_e_f32s(message, gate, load(simd, sum)));
             }
-            let messages = self.message.sums::<S, R, C>(simd, of_message, column);
-            for ((messages, opened), &to) in messages.into_iter().zip(opened).zip(destinations) {
-                let row = &mut self.received[to as usize * h..(to as usize + 1) * h];
-                let parts = row[column * S::F32_LANES..].chunks_mut(S::F32_LANES);
-                for ((message, gate), part) in messages.into_iter().zip(opened).zip(parts) {
-                    store(simd, part, simd.mul_add_e_f32s(message, gate, load(simd, part)));
-                }
-            }
-        });
+        }
     }
-}
-
-/// The first R rows of `[.., W]`, each from column `from` on.
-#[inline(always)]
-fn rows<const R: usize>(all: &[f32], width: usize, from: usize) -> [&[f32]; R] {
-    let mut rows: [&[f32]; R] = [&[]; R];
-    for (row, whole) in rows.iter_mut().zip(all.chunks_exact(width)) {
-        *row = &whole[from..];
-    }
-    rows
 }
 
 #[cfg(test)]

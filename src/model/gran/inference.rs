@@ -11,7 +11,7 @@ use crate::model::Mode;
 use crate::model::likelihood::{FarEdges, OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
 use crate::nn::gru::PackedGru;
-use crate::nn::packed::{Affine, check_weights, relu};
+use crate::nn::packed::{Affine, Table, check_weights, relu};
 use crate::nn::pairs::RectifiedDifferences;
 use crate::nn::simd::bernoulli_costs;
 
@@ -26,7 +26,7 @@ pub struct GranModel {
     weights: BTreeMap<String, Tensor>,
     far: FarEdges,
     sizes: SizeLaw,
-    input: Affine,
+    input: Table,
     layers: Vec<Layer>,
     theta: Head,
     alpha: Head,
@@ -73,7 +73,7 @@ impl GranModel {
             shape,
             far: FarEdges::of_weights(&weights)?,
             sizes,
-            input: Affine::new(&weights, "input")?,
+            input: Table::new(&weights, "input")?,
             layers,
             theta: Head::new(&weights, "theta")?,
             alpha: Head::new(&weights, "alpha")?,
@@ -260,7 +260,7 @@ pub(super) fn block_means(batch: &Batch, rows: &[f32], width: usize, means: &mut
 
 impl Layer {
     fn new(weights: &BTreeMap<String, Tensor>, name: &str, width: usize) -> Result<Self> {
-        let networks = ["message", "attention"].map(|part| Affine::new(weights, &format!("{name}.{part}.first")));
+        let networks = ["message", "attention"].map(|part| Table::new(weights, &format!("{name}.{part}.first")));
         let [message, attention] = networks; // [H + 2 CODES, M] and [H + 2 CODES, A]
         let networks = [message?, attention?];
         let side_by_side = |first: usize, count: usize| -> Vec<f32> {
@@ -269,7 +269,7 @@ impl Layer {
                 .copied()
                 .collect()
         };
-        let bias: Vec<f32> = networks.iter().flat_map(Affine::bias).copied().collect();
+        let bias: Vec<f32> = networks.iter().flat_map(Table::bias).copied().collect();
         let mut destination_codes = side_by_side(width + CODES, CODES);
         for codes in destination_codes.chunks_exact_mut(bias.len()) {
             codes.iter_mut().zip(&bias).for_each(|(code, bias)| *code += bias);

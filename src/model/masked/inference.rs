@@ -14,7 +14,7 @@ use crate::graph::path::PathFinder;
 use crate::model::{Cost, Kind, MaskedHyperparameters, Vocabulary};
 use crate::nn::graph_convolution::Convolution;
 use crate::nn::layer::normalise;
-use crate::nn::packed::{Affine, check_weights, floats, relu};
+use crate::nn::packed::{Affine, Table, check_weights, floats, relu};
 
 /// Masked edges whose changes are computed together: enough rows for a fast matrix product, few enough to stay in cache.
 const EDGES_AT_ONCE: usize = 64;
@@ -30,7 +30,7 @@ pub struct MaskedModel {
     vocabulary: Vocabulary,
     /// As trained and stored; the fields below are packed for use.
     weights: BTreeMap<String, Tensor>,
-    input: Affine,
+    input: Table,
     /// ln(1 + d) of each degree d below [`COMMON_DEGREES`].
     depths: Vec<f32>,
     /// `[labels + 1, H]`, empty where labels are no input.
@@ -65,7 +65,7 @@ impl MaskedModel {
         let affine = |name: &str| Affine::new(&weights, name);
         Ok(Self {
             masking,
-            input: affine("input")?,
+            input: Table::new(&weights, "input")?,
             depths: (0..COMMON_DEGREES).map(depth).collect(),
             label_embedding: if vocabulary.node_labels.is_empty() { Vec::new() } else { embedding("label_embedding")? },
             convolutions: (0..config.layers)

@@ -1,7 +1,7 @@
 //! The network without autograd: weights packed, the orderings of all graphs advanced together.
 //!
-//! Sequences are lanes ([`crate::nn::lanes`]), sixteen a tile, the longest first. The graph-level RNN takes a tile through
-//! some rows; the slots of those rows, of all its sequences, are then gone through in tiles of their own, the widest first.
+//! The graph-level RNN takes a group of sequences, the longest first, through some rows, as products of their states with its
+//! weights; the slots of those rows, of all its sequences, are lanes ([`crate::nn::lanes`]) of tiles, the widest first.
 //! What a sequence costs is the same bits whatever stands beside it.
 
 mod graph_level;
@@ -22,13 +22,14 @@ use crate::model::likelihood::{FarEdges, OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
 use crate::nn::lanes::LANES;
 use crate::nn::packed::check_weights;
-use graph_level::GraphLevel;
+use graph_level::{GraphLevel, Group};
 pub use placed::PlacedGraphRnn;
 use slots::{SlotBuffers, SlotLevel, SlotRow};
 use tally::Tally;
 
-/// Rows of each sequence computed at once: what bounds the memory, whatever the graph.
+/// Rows of each sequence computed at once, and sequences of a group: what bounds the memory, whatever the graphs.
 const ROWS_AT_ONCE: usize = 128;
+const GROUP: usize = 24;
 
 /// A trained GraphRNN.
 #[derive(Debug, Clone)]
@@ -80,19 +81,18 @@ impl GraphRnnModel {
         let mut longest_first: Vec<usize> = (0..told.len()).collect();
         longest_first.sort_by_key(|&index| Reverse(told[index].rows.count()));
         let arch = Arch::new();
-        let (mut outputs, mut rows, mut buffers) =
-            (graph_level::Outputs::default(), Vec::new(), SlotBuffers::default());
-        for members in longest_first.chunks(LANES) {
-            let lanes: Vec<&Rows> = members.iter().map(|&index| &told[index].rows).collect();
-            let longest = lanes.first().map_or(0, |rows| rows.count());
-            let mut states = self.graph_level.start();
+        let (mut group, mut slots, mut buffers) = (Group::default(), Vec::new(), SlotBuffers::default());
+        for members in longest_first.chunks(GROUP) {
+            let rows: Vec<&Rows> = members.iter().map(|&index| &told[index].rows).collect();
+            let longest = rows.first().map_or(0, |rows| rows.count());
+            self.graph_level.start(rows.len(), &mut group);
             for first in (0..longest).step_by(ROWS_AT_ONCE) {
                 let range = first..(first + ROWS_AT_ONCE).min(longest);
-                self.graph_level.advance(arch, &lanes, range.clone(), &mut states, &mut outputs);
-                tally.begin(members, range.clone(), &outputs.stops);
-                self.list_slots(&lanes, range, &mut rows);
-                for tile in rows.chunks(LANES) {
-                    self.slot_level.costs(arch, tile, &outputs.features, &mut buffers);
+                self.graph_level.advance(&rows, range.clone(), &mut group);
+                tally.begin(members, range.clone(), &group.stops);
+                self.list_slots(&rows, range, &mut slots);
+                for tile in slots.chunks(LANES) {
+                    self.slot_level.costs(arch, tile, &group.features, &mut buffers);
                     for (lane, row) in tile.iter().enumerate() {
                         tally.charge_row(row, buffers.costs_of(lane, row.width));
                     }
@@ -103,17 +103,18 @@ impl GraphRnnModel {
         tally.likelihoods()
     }
 
-    /// The rows of a tile in `range` that have slots, the widest first.
-    fn list_slots<'a>(&self, lanes: &[&'a Rows], range: std::ops::Range<usize>, rows: &mut Vec<SlotRow<'a>>) {
-        rows.clear();
-        for (lane, told) in lanes.iter().enumerate() {
+    /// The rows of a group in `range` that have slots, the widest first.
+    fn list_slots<'a>(&self, group: &[&'a Rows], range: std::ops::Range<usize>, slots: &mut Vec<SlotRow<'a>>) {
+        slots.clear();
+        for (member, told) in group.iter().enumerate() {
             for index in range.start..range.end.min(told.predicted(self.shape.mode)) {
                 let width = told.width(index);
                 if width > 0 {
-                    rows.push(SlotRow { place: (index - range.start) * LANES + lane, width, ones: told.ones(index) });
+                    let place = (index - range.start) * group.len() + member;
+                    slots.push(SlotRow { place, width, ones: told.ones(index) });
                 }
             }
         }
-        rows.sort_by_key(|row| Reverse(row.width));
+        slots.sort_by_key(|row| Reverse(row.width));
     }
 }

@@ -15,7 +15,6 @@ use super::{GraphRnnModel, Told};
 use crate::model::likelihood::{OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
 use crate::nn::gru::Steps;
-use crate::nn::lanes::LANES;
 use crate::nn::loss::binary_cross_entropy;
 use crate::nn::parameters::stored;
 
@@ -64,9 +63,7 @@ impl PlacedGraphRnn {
             let (members, others) = rest.split_at(self.fitting(rest, &told));
             let rows: Vec<&Rows> = members.iter().map(|&index| &told[index].rows).collect();
             let costs = self.costs(&rows)?;
-            for (tile, members) in members.chunks(LANES).enumerate() {
-                self.charge(&mut tally, members, &rows[tile * LANES..], &costs, tile * LANES);
-            }
+            self.charge(&mut tally, members, &rows, &costs);
             rest = others;
         }
         Ok(tally.likelihoods())
@@ -150,31 +147,24 @@ impl PlacedGraphRnn {
         Ok(costs)
     }
 
-    /// Charges the sequences of one tile, which are `first` and those after it among the costs.
-    fn charge<T: Terms>(
-        &self,
-        tally: &mut Tally<'_, T>,
-        members: &[usize],
-        rows: &[&Rows],
-        costs: &Costs,
-        first: usize,
-    ) {
-        let longest = rows.first().map_or(0, |rows| rows.count());
-        let mut stops = vec![0.0; longest * LANES];
-        for lane in 0..members.len() {
-            stops[lane..].iter_mut().step_by(LANES).zip(&costs.stops[first + lane]).for_each(|(to, &cost)| *to = cost);
-        }
-        if costs.stops[first].is_empty() {
-            stops.clear();
+    /// Charges sequences, the longest first.
+    fn charge<T: Terms>(&self, tally: &mut Tally<'_, T>, members: &[usize], group: &[&Rows], costs: &Costs) {
+        let (longest, count) = (group.first().map_or(0, |rows| rows.count()), members.len());
+        let mut stops = Vec::new();
+        if costs.stops.iter().any(|of_sequence| !of_sequence.is_empty()) {
+            stops.resize(longest * count, 0.0);
+            for (member, of_sequence) in costs.stops.iter().enumerate() {
+                stops[member..].iter_mut().step_by(count).zip(of_sequence).for_each(|(to, &cost)| *to = cost);
+            }
         }
         tally.begin(members, 0..longest, &stops);
-        for (lane, rows) in rows[..members.len()].iter().enumerate() {
-            let mut slots = costs.slots[first + lane].as_slice();
+        for (member, (rows, of_sequence)) in group.iter().zip(&costs.slots).enumerate() {
+            let mut slots = of_sequence.as_slice();
             for index in 0..rows.predicted(self.model.shape.mode) {
                 let (width, ones) = (rows.width(index), rows.ones(index));
                 let (of_row, others) = slots.split_at(width);
                 if width > 0 {
-                    tally.charge_row(&SlotRow { place: index * LANES + lane, width, ones }, of_row.iter().copied());
+                    tally.charge_row(&SlotRow { place: index * count + member, width, ones }, of_row.iter().copied());
                 }
                 slots = others;
             }

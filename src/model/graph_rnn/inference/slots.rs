@@ -14,7 +14,7 @@ use crate::nn::simd::bernoulli_cost;
 /// A row whose slots are to be charged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SlotRow<'a> {
-    /// Its place among the rows that the graph-level RNN gave: row by row, lane by lane.
+    /// Its place among the rows that the graph-level RNN gave: row by row, sequence by sequence.
     pub(super) place: usize,
     /// Slots in reach.
     pub(super) width: usize,
@@ -78,7 +78,7 @@ impl SlotLevel {
     }
 
     /// Computes what the slots of at most [`LANES`] rows cost, the widest row first, to [`SlotBuffers::costs_of`].
-    /// `features [rows, K, LANES]` are what they start from.
+    /// `features [rows, sequences, K]` are what they start from.
     pub(super) fn costs(&self, arch: Arch, tile: &[SlotRow<'_>], features: &[f32], buffers: &mut SlotBuffers) {
         let width = tile.first().map_or(0, |row| row.width);
         self.gather(tile, features, buffers);
@@ -106,7 +106,7 @@ impl SlotLevel {
         buffers.start.clear();
         buffers.start.resize(k * LANES, 0.0);
         for (lane, row) in tile.iter().enumerate() {
-            let of_row = features[row.place / LANES * k * LANES + row.place % LANES..].iter().step_by(LANES);
+            let of_row = &features[row.place * k..(row.place + 1) * k];
             buffers.start[lane..].iter_mut().step_by(LANES).zip(of_row).for_each(|(to, from)| *to = *from);
         }
         let Self::Dependent { layers, .. } = self else { return };

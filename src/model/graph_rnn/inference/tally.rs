@@ -6,7 +6,6 @@ use super::Told;
 use super::slots::SlotRow;
 use crate::model::Mode;
 use crate::model::likelihood::{FarEdges, OrderingLikelihood, Terms};
-use crate::nn::lanes::LANES;
 
 /// The likelihoods of sequences as they come together, chunk by chunk.
 pub(super) struct Tally<'a, T> {
@@ -14,10 +13,10 @@ pub(super) struct Tally<'a, T> {
     told: &'a [Told<'a>],
     terms: &'a mut T,
     likelihoods: Vec<OrderingLikelihood>,
-    /// The sequences in the lanes of the chunk at hand, and its rows.
+    /// The sequences of the chunk at hand, and its rows.
     members: Vec<usize>,
     range: Range<usize>,
-    /// `[rows, LANES]` in nats: rows come in by width, and are added up by index.
+    /// `[rows, members]` in nats: rows come in by width, and are added up by index.
     costs: Vec<f64>,
 }
 
@@ -53,13 +52,13 @@ impl<'a, T: Terms> Tally<'a, T> {
         }
     }
 
-    /// Begins with the rows `range` of the sequences `members`, and charges their stops `[rows, LANES]`.
+    /// Begins with the rows `range` of the sequences `members`, and charges their stops `[rows, members]`.
     pub(super) fn begin(&mut self, members: &[usize], range: Range<usize>, stops: &[f32]) {
         self.members.clear();
         self.members.extend_from_slice(members);
         self.costs.clear();
-        self.costs.resize(range.len() * LANES, 0.0);
-        for (index, stops) in range.clone().zip(stops.chunks_exact(LANES)) {
+        self.costs.resize(range.len() * members.len(), 0.0);
+        for (index, stops) in range.clone().zip(stops.chunks_exact(members.len())) {
             for (&ordering, &cost) in members.iter().zip(stops) {
                 let Told { sequence, rows } = &self.told[ordering];
                 if index < rows.count() {
@@ -77,7 +76,8 @@ impl<'a, T: Terms> Tally<'a, T> {
         if !T::WANTED {
             return;
         }
-        let (ordering, index) = (self.members[row.place % LANES], self.range.start + row.place / LANES);
+        let (ordering, index) =
+            (self.members[row.place % self.members.len()], self.range.start + row.place / self.members.len());
         let Told { sequence, .. } = &self.told[ordering];
         let mut ones = row.ones;
         for (slot, cost) in costs.enumerate() {
@@ -93,10 +93,10 @@ impl<'a, T: Terms> Tally<'a, T> {
 
     /// Adds up the rows of the chunk.
     pub(super) fn end(&mut self) {
-        for (lane, &ordering) in self.members.iter().enumerate() {
+        for (member, &ordering) in self.members.iter().enumerate() {
             let rows = &self.told[ordering].rows;
             for index in self.range.start..self.range.end.min(rows.predicted(self.mode)) {
-                let cost = self.costs[(index - self.range.start) * LANES + lane];
+                let cost = self.costs[(index - self.range.start) * self.members.len() + member];
                 let ends = self.ending(ordering, index).is_some();
                 let likelihood = &mut self.likelihoods[ordering];
                 likelihood.slots += rows.width(index) as u64;
