@@ -265,11 +265,11 @@ impl CustomOp1 for SumInto {
     }
 }
 
-fn row<T>(x: &[T], index: u32, width: usize) -> &[T] {
+pub(super) fn row<T>(x: &[T], index: u32, width: usize) -> &[T] {
     &x[index as usize * width..(index as usize + 1) * width]
 }
 
-fn row_mut<T>(x: &mut [T], index: u32, width: usize) -> &mut [T] {
+pub(super) fn row_mut<T>(x: &mut [T], index: u32, width: usize) -> &mut [T] {
     &mut x[index as usize * width..(index as usize + 1) * width]
 }
 

@@ -28,6 +28,11 @@ impl Linear {
         })
     }
 
+    /// W and b.
+    pub(super) fn parameters(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+
     /// # Errors
     /// When the shapes don't fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {

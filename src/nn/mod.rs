@@ -10,6 +10,7 @@ pub mod adam;
 mod dense;
 pub(crate) mod dispatch;
 pub mod edges;
+pub mod gated_messages;
 pub mod graph_convolution;
 pub mod gru;
 pub mod lanes;

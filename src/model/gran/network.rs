@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use candle_core::{D, DType, Device, Result, Tensor};
+use candle_nn::VarBuilder;
 use candle_nn::ops::log_softmax;
-use candle_nn::{Init, VarBuilder};
 
 use super::blocks::{Batch, input_dim};
 use super::{LARGEST_BLOCK, Shape};
 use crate::model::Mode;
-use crate::nn::edges::{EdgeList, gated_sum_into, gather_pairs, sum_into};
+use crate::nn::edges::{EdgeList, gather_pairs, sum_into};
+use crate::nn::gated_messages::{GatedMessages, Ways};
 use crate::nn::gru::{Gru, Steps};
-use crate::nn::layer::{Linear, repeat_row};
+use crate::nn::layer::Linear;
 use crate::nn::loss::{Targets, bernoulli_cost_sums};
-use crate::nn::rows::pick;
 
 /// The codes that tell nodes apart on either end of an edge: one for nodes that exist, one for each place in a block.
 pub(super) const CODES: usize = LARGEST_BLOCK + 1;
@@ -30,8 +30,7 @@ pub struct GranNetwork {
 
 #[derive(Debug, Clone)]
 struct Layer {
-    message: EdgeMlp,
-    attention: EdgeMlp,
+    messages: GatedMessages,
     update: Gru,
 }
 
@@ -52,8 +51,7 @@ impl GranNetwork {
                 .map(|layer| {
                     let vb = layers.pp(layer);
                     Ok(Layer {
-                        message: EdgeMlp::new([h, h, h], &vb.pp("message"))?,
-                        attention: EdgeMlp::new([h, a, h], &vb.pp("attention"))?,
+                        messages: GatedMessages::new(h, [h, a], CODES, &vb)?,
                         update: Gru::new(h, h, &vb.pp("update"))?,
                     })
                 })
@@ -80,17 +78,14 @@ impl GranNetwork {
         // nothing stands in.
         let silent = batch.edges.is_empty();
         let edges = if silent { EdgeList { sources: vec![0], destinations: vec![0] } } else { batch.edges.clone() };
-        let edges = Arc::new(edges);
-        let destinations = Arc::new(edges.destinations.clone());
+        let ways = Ways { edges: Arc::new(edges), codes: Arc::new(batch.codes.clone()) };
         let one = Arc::new(Steps::one(nodes));
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 {
                 h = h.relu()?;
             }
             for _ in 0..self.shape.propagations {
-                let message = layer.message.forward(&h, &batch.codes, &edges)?; // [E, H]
-                let attention = layer.attention.forward(&h, &batch.codes, &edges)?;
-                let mut received = gated_sum_into(&message, &attention, &destinations, nodes)?; // [V, H]
+                let mut received = layer.messages.forward(&h, &ways)?; // [V, H]
                 if silent {
                     received = (received * 0.0)?;
                 }
@@ -165,36 +160,4 @@ fn dense_features(batch: &Batch, width: usize) -> Vec<f32> {
         batch.features[range[0] as usize..range[1] as usize].iter().for_each(|&column| row[column as usize] = 1.0);
     }
     dense
-}
-
-/// Two layers over `[h_s - h_d, code of s, code of d]` of each edge s → d, the codes one-hot.
-///
-/// The first layer is linear, so it is computed once for each node and added up along the edges: `W (h_s - h_d)` is
-/// `W h_s - W h_d`, and W applied to a one-hot code is one of its columns.
-#[derive(Debug, Clone)]
-struct EdgeMlp {
-    /// `[H', H + 2 CODES]`.
-    weight: Tensor,
-    bias: Tensor,
-    second: Linear,
-}
-
-impl EdgeMlp {
-    fn new([input, hidden, output]: [usize; 3], vb: &VarBuilder) -> Result<Self> {
-        let first = vb.pp("first");
-        Ok(Self {
-            weight: first.get_with_hints((hidden, input + 2 * CODES), "weight", Init::Const(0.0))?,
-            bias: first.get_with_hints(hidden, "bias", Init::Const(0.0))?,
-            second: Linear::new(hidden, output, &vb.pp("second"))?,
-        })
-    }
-
-    fn forward(&self, h: &Tensor, codes: &[u32], edges: &Arc<EdgeList>) -> Result<Tensor> {
-        let (nodes, width) = h.dims2()?;
-        let of_code = |first: usize| pick(&self.weight.narrow(1, first, CODES)?.t()?.contiguous()?, codes);
-        let projected = h.matmul(&self.weight.narrow(1, 0, width)?.t()?)?; // [V, H']
-        let from_source = (&projected + of_code(width)?)?;
-        let from_destination = ((of_code(width + CODES)? - projected)? + repeat_row(&self.bias, nodes)?)?;
-        self.second.forward(&gather_pairs(&from_source, &from_destination, edges, true)?)
-    }
 }
