@@ -1,7 +1,5 @@
 //! The colours of Weisfeiler-Leman refinement: how alike graphs are in what surrounds their nodes.
 
-use std::collections::BTreeMap;
-
 use crate::graph::Graph;
 use crate::graph::isomorphism::{bag, refine, salted};
 
@@ -33,9 +31,10 @@ impl Coloured {
             if round > 0 {
                 colours = refine(graph, &colours);
             }
-            let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
-            colours.iter().for_each(|&colour| *counts.entry(salted(round, colour)).or_default() += 1);
-            shares.extend(counts.into_iter().map(|(colour, count)| (colour, (count as f64 / n).sqrt() as f32)));
+            let mut salted: Vec<u64> = colours.iter().map(|&colour| salted(round, colour)).collect();
+            salted.sort_unstable();
+            let of_each = salted.chunk_by(|a, b| a == b);
+            shares.extend(of_each.map(|nodes| (nodes[0], (nodes.len() as f64 / n).sqrt() as f32)));
         }
         shares.sort_unstable_by_key(|&(colour, _)| colour);
         Self { shares, twin: bag(refine(graph, &colours).into_iter()) }

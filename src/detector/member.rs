@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::Tail;
 use super::colours::{Coloured, Palette};
+use super::portrait::{Counts, Portrait};
 use crate::graph::Graph;
-use crate::graph::structure::Structure;
 use crate::model::{Cost, Model, Observation};
 use crate::stats::density::{Points, Regression, SizeTrend, Surprises, deviations, to_nearest};
 
@@ -128,14 +128,6 @@ impl<P> View<P> {
     }
 }
 
-/// A graph with all that is looked at.
-struct Portrait {
-    log_size: f64,
-    size: Vec<f64>,
-    structure: Vec<f64>,
-    colours: Coloured,
-}
-
 impl Member {
     /// Fits the views to what the model observes of its training graphs.
     ///
@@ -143,38 +135,41 @@ impl Member {
     /// When there are no observations: training checks that there are.
     #[must_use]
     pub(crate) fn fit(model: Model, observed: &[(&Graph, &Observation)]) -> Self {
-        let portraits: Vec<(Portrait, &Observation)> =
-            observed.iter().map(|(graph, observation)| (portrait(&model, graph), *observation)).collect();
+        let labelled = is_labelled(&model);
+        let portraits: Vec<(Portrait<'_>, &Observation)> =
+            observed.iter().map(|(graph, observation)| (Portrait::of(graph), *observation)).collect();
         let mut seen = HashSet::new();
-        let distinct: Vec<&(Portrait, &Observation)> =
-            portraits.iter().filter(|(portrait, _)| seen.insert(portrait.colours.twin)).collect();
-        let sizes: Vec<Vec<f64>> = distinct.iter().map(|(portrait, _)| portrait.size.clone()).collect();
+        let distinct: Vec<&(Portrait<'_>, &Observation)> =
+            portraits.iter().filter(|(portrait, _)| seen.insert(portrait.colours(labelled).twin)).collect();
+        let counts: Vec<&Counts> = distinct.iter().map(|(portrait, _)| portrait.counts()).collect();
+        let sizes: Vec<Vec<f64>> = counts.iter().map(|counts| counts.size.clone()).collect();
         let observed: Vec<Vec<f64>> = distinct.iter().map(|(_, observation)| observation.statistics.clone()).collect();
         let regression = Regression::fit(&sizes, &observed);
         let residuals: Vec<Vec<f64>> =
             sizes.iter().zip(&observed).map(|(size, statistics)| regression.residual(size, statistics)).collect();
 
-        let log_sizes: Vec<f64> = distinct.iter().map(|(portrait, _)| portrait.log_size).collect();
-        let shapes: Vec<Vec<f64>> = distinct.iter().map(|(portrait, _)| portrait.structure.clone()).collect();
+        let log_sizes: Vec<f64> = counts.iter().map(|counts| counts.log_size).collect();
+        let shapes: Vec<Vec<f64>> = counts.iter().map(|counts| counts.structure.clone()).collect();
         let points: Vec<Vec<f64>> = log_sizes.iter().map(|&size| vec![size]).collect();
         let of_points = |points: &[Vec<f64>], smallest_unit: f64, k: usize, trend: fn(&[f64], &[f64]) -> SizeTrend| {
             let normals = Points::new(points, deviations(points, smallest_unit));
             View::of(normals, &log_sizes, k, trend, |normals, index| normals.distances(&points[index]))
         };
-        let palette = Palette::of(&distinct.iter().map(|(portrait, _)| &portrait.colours).collect::<Vec<_>>());
+        let colours: Vec<&Coloured> = distinct.iter().map(|(portrait, _)| portrait.colours(labelled)).collect();
+        let palette = Palette::of(&colours);
 
         let n = portraits.len() as f64;
         let unlikeliness = || portraits.iter().map(|(_, observation)| observation.unlikeliness);
         let mean = unlikeliness().sum::<f64>() / n;
         let variance = unlikeliness().map(|one| (one - mean).powi(2)).sum::<f64>() / n;
         Self {
-            twins: distinct.iter().map(|(portrait, _)| portrait.colours.twin).collect(),
+            twins: colours.iter().map(|colours| colours.twin).collect(),
             // A size's distance to other sizes has no trend to take out.
             size: of_points(&points, SIZE_SPREAD, NEIGHBOURS, |_, _| SizeTrend::NONE),
             statistics: of_points(&residuals, STATISTIC_SPREAD, NEIGHBOURS, SizeTrend::fit),
             structure: of_points(&shapes, STRUCTURE_SPREAD, CLOSE_NEIGHBOURS, SizeTrend::fit),
             colours: View::of(palette, &log_sizes, CLOSE_NEIGHBOURS, SizeTrend::fit, |palette, index| {
-                palette.distances(&distinct[index].0.colours)
+                palette.distances(colours[index])
             }),
             unlikeliness: [mean, variance.sqrt().max(STATISTIC_SPREAD)],
             regression,
@@ -196,25 +191,25 @@ impl Member {
 
     /// How strange a graph is beside the training graphs.
     #[must_use]
-    pub fn judge(&self, graph: &Graph, observation: &Observation) -> FoldScore {
-        let seen = portrait(&self.model, graph);
-        let is_twin = |index: usize| self.twins[index] == seen.colours.twin;
+    pub fn judge(&self, portrait: &Portrait<'_>, observation: &Observation) -> FoldScore {
+        let (counts, colours) = (portrait.counts(), portrait.colours(is_labelled(&self.model)));
+        let is_twin = |index: usize| self.twins[index] == colours.twin;
         let by_points = |view: &View<Points>, point: &[f64], k: usize| {
-            view.surprise(seen.log_size, &view.normals.distances(point), k, is_twin)
+            view.surprise(counts.log_size, &view.normals.distances(point), k, is_twin)
         };
         // Of a graph without edges a model observes nothing.
-        let model = if graph.edge_count() == 0 {
+        let model = if portrait.graph().edge_count() == 0 {
             0.0
         } else {
-            let residual = self.regression.residual(&seen.size, &observation.statistics);
+            let residual = self.regression.residual(&counts.size, &observation.statistics);
             by_points(&self.statistics, &residual, NEIGHBOURS)
         };
-        let by_structure = by_points(&self.structure, &seen.structure, CLOSE_NEIGHBOURS);
-        let to_colours = self.colours.normals.distances(&seen.colours);
-        let by_colours = self.colours.surprise(seen.log_size, &to_colours, CLOSE_NEIGHBOURS, is_twin);
+        let by_structure = by_points(&self.structure, &counts.structure, CLOSE_NEIGHBOURS);
+        let to_colours = self.colours.normals.distances(colours);
+        let by_colours = self.colours.surprise(counts.log_size, &to_colours, CLOSE_NEIGHBOURS, is_twin);
         let [mean, deviation] = self.unlikeliness;
         FoldScore {
-            size: by_points(&self.size, &[seen.log_size], NEIGHBOURS),
+            size: by_points(&self.size, &[counts.log_size], NEIGHBOURS),
             shape: by_structure.max(by_colours),
             model,
             upper: (observation.unlikeliness - mean) / deviation,
@@ -222,30 +217,9 @@ impl Member {
     }
 }
 
-fn portrait(model: &Model, graph: &Graph) -> Portrait {
-    let of = Structure::of(graph);
-    Portrait {
-        log_size: of.nodes.ln(),
-        // For m may be 0: size, and density given size.
-        size: vec![of.nodes.ln(), ((1.0 + of.edges) / of.nodes).ln()],
-        structure: vec![
-            of.nodes.ln(),
-            of.edges.ln_1p(),
-            of.density(),
-            of.mean_degree(),
-            of.greatest_degree.ln_1p(),
-            of.degree_deviation,
-            (of.triangles / of.nodes).ln_1p(),
-            of.transitivity(),
-            of.components,
-            of.isolated / of.nodes,
-            of.leaves / of.nodes,
-            (of.independent_cycles() / of.nodes).max(0.0).ln_1p(),
-            of.clustering,
-            of.clustering_deviation,
-        ],
-        colours: Coloured::of(graph, !model.vocabulary().node_labels.is_empty()),
-    }
+/// Whether a model's family has node labels that it looks at.
+fn is_labelled(model: &Model) -> bool {
+    !model.vocabulary().node_labels.is_empty()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod evidence;
 mod explanation;
 mod member;
 mod placed;
+mod portrait;
 mod verdict;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ pub use evidence::{Completion, Findings, Nll};
 pub use explanation::{EXPLAINED_EDGES, ExplainedEdge, Explanation, Unlikely};
 pub use member::{FoldScore, Member};
 pub use placed::PlacedDetector;
+pub use portrait::Portrait;
 pub use verdict::{Verdict, verdict};
 
 use crate::graph::Graph;
@@ -177,47 +179,61 @@ impl Detector {
     /// thread. The same input gives the same bits on CPU.
     #[must_use]
     pub fn score(&self, graph: &Graph, options: &ScoreOptions) -> Score {
-        let draws = self.draws(options);
+        self.score_portrait(&Portrait::of(graph), options)
+    }
+
+    fn score_portrait(&self, portrait: &Portrait<'_>, options: &ScoreOptions) -> Score {
+        let (graph, draws) = (portrait.graph(), self.draws(options));
         if options.explain {
             let (observations, explanation) = self.observe_and_explain(graph, draws, options.seed);
-            self.judge(graph, &observations, Some(explanation), options)
+            self.judge(portrait, &observations, Some(explanation), options)
         } else {
             let observe = |member: &Member| member.model().observe(graph, draws, options.seed);
             let observations: Vec<Observation> = self.members.iter().map(observe).collect();
-            self.judge(graph, &observations, None, options)
+            self.judge(portrait, &observations, None, options)
         }
     }
 
     /// Scores graphs in one call, in their order. Each score is, bit for bit, what [`Self::score`] gives of the graph.
     #[must_use]
     pub fn score_batch(&self, graphs: &[&Graph], options: &ScoreOptions) -> Vec<Score> {
+        let portraits: Vec<Portrait<'_>> = graphs.iter().map(|graph| Portrait::of(graph)).collect();
+        self.score_portraits(&portraits.iter().collect::<Vec<_>>(), options)
+    }
+
+    /// [`Self::score_batch`] of graphs whose portraits other detectors use, too.
+    #[must_use]
+    pub fn score_portraits(&self, portraits: &[&Portrait<'_>], options: &ScoreOptions) -> Vec<Score> {
         // An explanation keeps every term of a graph, and so is made of one at a time.
         if options.explain {
-            return graphs.iter().map(|graph| self.score(graph, options)).collect();
+            return portraits.iter().map(|portrait| self.score_portrait(portrait, options)).collect();
         }
         let draws = self.draws(options);
-        let observe = |member: &Member| member.model().observe_batch(graphs, draws, options.seed);
-        self.judge_batch(graphs, self.members.iter().map(observe), options)
+        let graphs: Vec<&Graph> = portraits.iter().map(|portrait| portrait.graph()).collect();
+        let observe = |member: &Member| member.model().observe_batch(&graphs, draws, options.seed);
+        self.judge_batch(portraits, self.members.iter().map(observe), options)
     }
 
     /// Judges graphs by what each member observed of them all.
     fn judge_batch(
         &self,
-        graphs: &[&Graph],
+        portraits: &[&Portrait<'_>],
         members: impl Iterator<Item = Vec<Observation>>,
         options: &ScoreOptions,
     ) -> Vec<Score> {
-        let mut observed: Vec<Vec<Observation>> = graphs.iter().map(|_| Vec::new()).collect();
+        let mut observed: Vec<Vec<Observation>> = portraits.iter().map(|_| Vec::new()).collect();
         for of_member in members {
             observed.iter_mut().zip(of_member).for_each(|(of_graph, observation)| of_graph.push(observation));
         }
-        graphs.iter().zip(&observed).map(|(graph, observed)| self.judge(graph, observed, None, options)).collect()
+        let judge =
+            |(portrait, observed): (&&Portrait<'_>, &Vec<Observation>)| self.judge(portrait, observed, None, options);
+        portraits.iter().zip(&observed).map(judge).collect()
     }
 
     /// Judges a graph by what each member observed of it.
     fn judge(
         &self,
-        graph: &Graph,
+        portrait: &Portrait<'_>,
         observations: &[Observation],
         explanation: Option<Explanation>,
         options: &ScoreOptions,
@@ -227,7 +243,7 @@ impl Detector {
             .members
             .iter()
             .zip(observations)
-            .map(|(member, observation)| member.judge(graph, observation))
+            .map(|(member, observation)| member.judge(portrait, observation))
             .collect();
         let of = |part: fn(&FoldScore) -> f64| self.p_value(&folds, part);
         let chosen = FoldScore::chosen(options.tail);
@@ -239,7 +255,7 @@ impl Detector {
             p_structure: of(FoldScore::structure),
             p_model: of(|score| score.model),
             statistics: statistics(observations),
-            warnings: self.warnings(graph, &findings, options),
+            warnings: self.warnings(portrait.graph(), &findings, options),
             findings,
             explanation,
             folds,

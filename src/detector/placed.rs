@@ -1,7 +1,7 @@
 //! A detector that scores on a device.
 
 use super::explanation::{edges_to_explain, of_grounds};
-use super::{Detector, Score, ScoreOptions};
+use super::{Detector, Portrait, Score, ScoreOptions};
 use crate::graph::Graph;
 use crate::model::device::{ComputeDevice, DeviceError};
 use crate::model::{Observation, PlacedModel};
@@ -21,20 +21,21 @@ impl Detector {
         self.members.iter().map(|member| place(member.model())).collect::<Result<_, _>>().map(PlacedDetector)
     }
 
-    /// [`Detector::score_batch`] by its own networks where they were placed. The numbers differ by rounding, and may from
+    /// [`Detector::score_portraits`] by its own networks where they were placed. The numbers differ by rounding, and may from
     /// one batch to another: a device has other kernels for other shapes.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn score_batch_on(
+    pub fn score_portraits_on(
         &self,
         PlacedDetector(models): &PlacedDetector,
-        graphs: &[&Graph],
+        portraits: &[&Portrait<'_>],
         options: &ScoreOptions,
     ) -> Result<Vec<Score>, DeviceError> {
         let draws = self.draws(options);
         if options.explain {
-            let explained = |&graph: &&Graph| {
+            let explained = |portrait: &&Portrait<'_>| {
+                let graph = portrait.graph();
                 let edges = edges_to_explain(graph);
                 let (mut observations, mut grounds): (Vec<Observation>, Vec<_>) = (Vec::new(), Vec::new());
                 for model in models {
@@ -42,12 +43,13 @@ impl Detector {
                     observations.extend(observed);
                     grounds.push(ground);
                 }
-                Ok(self.judge(graph, &observations, Some(of_grounds(&grounds, &edges, graph)), options))
+                Ok(self.judge(portrait, &observations, Some(of_grounds(&grounds, &edges, graph)), options))
             };
-            return graphs.iter().map(explained).collect();
+            return portraits.iter().map(explained).collect();
         }
-        let observe = |model: &PlacedModel| model.observe_batch(graphs, draws, options.seed);
+        let graphs: Vec<&Graph> = portraits.iter().map(|portrait| portrait.graph()).collect();
+        let observe = |model: &PlacedModel| model.observe_batch(&graphs, draws, options.seed);
         let observed: Vec<Vec<Observation>> = models.iter().map(observe).collect::<Result<_, _>>()?;
-        Ok(self.judge_batch(graphs, observed.into_iter(), options))
+        Ok(self.judge_batch(portraits, observed.into_iter(), options))
     }
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::report::{Findings, Sample, SampleDistribution};
 use super::{EvaluateError, Steps};
-use crate::detector::{self, Detector, Score, ScoreOptions, Verdict, verdict};
+use crate::detector::{self, Detector, Portrait, Score, ScoreOptions, Verdict, verdict};
 use crate::graph::Graph;
 use crate::id::DetectorId;
 use crate::stats::histogram::Histogram;
@@ -74,7 +74,8 @@ pub(super) fn ask(
     for (place, lot) in lots.iter().enumerate() {
         for graphs in lot.graphs.chunks(GRAPHS_A_STEP) {
             steps.tell("scoring", done, total)?;
-            let scores: Vec<Vec<Score>> = detectors.iter().map(|(_, detector)| score(detector, graphs)).collect();
+            let portraits: Vec<Portrait<'_>> = graphs.iter().map(|graph| Portrait::of(graph)).collect();
+            let scores: Vec<Vec<Score>> = detectors.iter().map(|(_, detector)| score(detector, &portraits)).collect();
             for index in 0..graphs.len() {
                 let said: Vec<(&Detector, &Score)> =
                     detectors.iter().zip(&scores).map(|((_, detector), scores)| (*detector, &scores[index])).collect();
@@ -87,9 +88,10 @@ pub(super) fn ask(
     Ok(hearing)
 }
 
-fn score(detector: &Detector, graphs: &[&Graph]) -> Vec<Score> {
+fn score(detector: &Detector, portraits: &[Portrait<'_>]) -> Vec<Score> {
     let options = ScoreOptions::default();
-    graphs.par_chunks(GRAPHS_AT_ONCE).flat_map_iter(|graphs| detector.score_batch(graphs, &options)).collect()
+    let portraits: Vec<&Portrait<'_>> = portraits.iter().collect();
+    portraits.par_chunks(GRAPHS_AT_ONCE).flat_map_iter(|some| detector.score_portraits(some, &options)).collect()
 }
 
 impl Hearing {

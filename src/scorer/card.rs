@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use crate::detector::{Detector, PlacedDetector, Score, ScoreOptions};
-use crate::graph::Graph;
+use crate::detector::{Detector, PlacedDetector, Portrait, Score, ScoreOptions};
 use crate::id::DetectorId;
 use crate::model::device::{ComputeDevice, DeviceError};
 
@@ -28,7 +27,7 @@ impl Card {
         &self,
         id: DetectorId,
         detector: &Detector,
-        graphs: &[&Graph],
+        portraits: &[&Portrait<'_>],
         options: &ScoreOptions,
     ) -> Result<Vec<Score>, DeviceError> {
         let placed = match self.placed.get(&id) {
@@ -39,7 +38,7 @@ impl Card {
                 placed
             }
         };
-        detector.score_batch_on(&placed, graphs, options)
+        detector.score_portraits_on(&placed, portraits, options)
     }
 
     /// # Errors

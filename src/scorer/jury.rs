@@ -6,7 +6,7 @@ use super::cache::{Cache, Recalled};
 use super::card::Card;
 use super::compute::Compute;
 use crate::artifact::LoadedDetector;
-use crate::detector::{self, Detector, Reference, Score, ScoreOptions, Tail, Verdict};
+use crate::detector::{self, Detector, Portrait, Reference, Score, ScoreOptions, Tail, Verdict};
 use crate::graph::{Graph, Limits};
 use crate::id::DetectorId;
 use crate::model::device::DeviceError;
@@ -121,7 +121,8 @@ impl Compute for Question {
 
     fn compute(&self, candidates: &[&Candidate]) -> Result<Vec<Scored>, DeviceError> {
         let places: Vec<usize> = (0..self.jury.0.len()).collect();
-        let by_juror = spread::map(&places, |&place| self.heard(place, candidates));
+        let portraits: Vec<Portrait<'_>> = candidates.iter().map(|candidate| Portrait::of(&candidate.graph)).collect();
+        let by_juror = spread::map(&places, |&place| self.heard(place, candidates, &portraits));
         let mut by_juror =
             by_juror.into_iter().map(|scores| Ok(scores?.into_iter())).collect::<Result<Vec<_>, DeviceError>>()?;
         let scores_of_next = |_: &&Candidate| {
@@ -134,13 +135,19 @@ impl Compute for Question {
 
 impl Question {
     /// What the juror at `place` says of each candidate: computed where it isn't known.
-    fn heard(&self, place: usize, candidates: &[&Candidate]) -> Result<Vec<Arc<Score>>, DeviceError> {
-        let asked = candidates.iter().filter(|of| matches!(of.recalled[place], Recalled::Unknown(_)));
-        let asked: Vec<&Graph> = asked.map(|candidate| &candidate.graph).collect();
+    fn heard(
+        &self,
+        place: usize,
+        candidates: &[&Candidate],
+        portraits: &[Portrait<'_>],
+    ) -> Result<Vec<Arc<Score>>, DeviceError> {
+        let asked = candidates.iter().zip(portraits);
+        let asked = asked.filter(|(candidate, _)| matches!(candidate.recalled[place], Recalled::Unknown(_)));
+        let asked: Vec<&Portrait<'_>> = asked.map(|(_, portrait)| portrait).collect();
         let juror = &self.jury.0[place];
         let detector = &juror.loaded.detector;
         let computed = match &self.card {
-            None => detector.score_batch(&asked, &self.options),
+            None => detector.score_portraits(&asked, &self.options),
             Some(card) => card.score(juror.id, detector, &asked, &self.options)?,
         };
         assert_eq!(computed.len(), asked.len(), "a score for each graph, or they would be mixed up");
@@ -164,7 +171,7 @@ pub(super) fn probe(id: DetectorId, detector: &Detector, card: Option<&Card>) ->
             ScoreOptions { tail: Tail::default(), samples: Some(1), orderings: Some(1), seed: 0, explain: false };
         std::hint::black_box(match card {
             None => vec![detector.score(&graph, &options)],
-            Some(card) => card.score(id, detector, &[&graph], &options)?,
+            Some(card) => card.score(id, detector, &[&Portrait::of(&graph)], &options)?,
         });
     }
     Ok(())

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::tests::{Recorder, ring, rings, spec};
 use super::{TrainingSpec, fit};
-use crate::detector::{Detector, Score, ScoreOptions, Unlikely};
+use crate::detector::{Detector, Portrait, Score, ScoreOptions, Unlikely};
 use crate::graph::Graph;
 use crate::graph::testing::{complete, graph, path};
 use crate::model::device::ComputeDevice;
@@ -96,9 +96,12 @@ fn a_placed_detector_says_what_the_packed_one_does() {
             let expected = detector.score_batch(&graphs, &options);
             let place = || {
                 let placed = detector.place(&ComputeDevice::cpu()).unwrap();
-                let alone =
-                    graphs.iter().flat_map(|&graph| detector.score_batch_on(&placed, &[graph], &options).unwrap());
-                (detector.score_batch_on(&placed, &graphs, &options).unwrap(), alone.collect::<Vec<_>>())
+                let on_it =
+                    |portraits: &[&Portrait<'_>]| detector.score_portraits_on(&placed, portraits, &options).unwrap();
+                let portraits: Vec<Portrait<'_>> = graphs.iter().map(|graph| Portrait::of(graph)).collect();
+                let portraits: Vec<&Portrait<'_>> = portraits.iter().collect();
+                let alone = portraits.iter().flat_map(|&portrait| on_it(&[portrait]));
+                (on_it(&portraits), alone.collect::<Vec<_>>())
             };
             for (how, (together, alone)) in [("fused", place()), ("composed", composed(place))] {
                 assert_eq!((together.len(), alone.len()), (graphs.len(), graphs.len()));

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::{
-    CalibrationScore, CurvePoint, Detector, Distribution, FORMAT, Manifest, Member, REFERENCE_SEED, Score,
+    CalibrationScore, CurvePoint, Detector, Distribution, FORMAT, Manifest, Member, Portrait, REFERENCE_SEED, Score,
     ScoreOptions, SplitSizes,
 };
 use crate::graph::Graph;
@@ -219,7 +219,7 @@ fn calibrate(
         let observed: Vec<(&Graph, &Observation)> = fold.train.iter().map(|(_, graph)| *graph).zip(&trained).collect();
         let member = Member::fit(model.clone(), &observed);
         calibration.extend(fold.calibration.iter().zip(&held_out).map(|(&(graph, content), observation)| {
-            CalibrationScore { graph, fold: index, score: member.judge(content, observation) }
+            CalibrationScore { graph, fold: index, score: member.judge(&Portrait::of(content), observation) }
         }));
         members.push(member);
     }
