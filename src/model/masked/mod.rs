@@ -7,6 +7,7 @@
 //! Letters: N nodes, P pairs, H hidden units.
 
 pub mod batch;
+mod changes;
 mod inference;
 pub mod network;
 mod path;
