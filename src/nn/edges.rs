@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
-use candle_nn::ops::sigmoid;
 
 use super::dispatch::is_fused;
-use super::layer::rectify;
 use super::real::{Real, contiguous, with_numbers};
 use super::rows::{add_up, pick};
 use super::simd::vectorised;
@@ -30,33 +28,18 @@ impl EdgeList {
     }
 }
 
-/// `y_e = x_source(e) + z_destination(e)`, and what is negative set to zero where `rectified`: `x, z [N, H]` to `[E, H]`.
+/// `y_e = x_source(e) + z_destination(e)`: `x, z [N, H]` to `[E, H]`.
 ///
 /// # Errors
 /// When the shapes differ.
-pub fn gather_pairs(x: &Tensor, z: &Tensor, edges: &Arc<EdgeList>, rectified: bool) -> Result<Tensor> {
+pub fn gather_pairs(x: &Tensor, z: &Tensor, edges: &Arc<EdgeList>) -> Result<Tensor> {
     if x.dims2()? != z.dims2()? {
         bail!("gather-pairs: {:?} and {:?}", x.dims(), z.dims());
     }
     if is_fused(x) {
-        return x.contiguous()?.apply_op2(&z.contiguous()?, GatherPairs { edges: Arc::clone(edges), rectified });
+        return x.contiguous()?.apply_op2(&z.contiguous()?, GatherPairs(Arc::clone(edges)));
     }
-    let pairs = (pick(x, &edges.sources)? + pick(z, &edges.destinations)?)?;
-    if rectified { rectify(&pairs) } else { Ok(pairs) }
-}
-
-/// `y_i = Σ_{e: rows_e = i} x_e ⊙ σ(a_e)`: `x, a [E, H]` to `[count, H]`.
-///
-/// # Errors
-/// When the shapes differ, or there are not as many rows as names of them.
-pub fn gated_sum_into(x: &Tensor, a: &Tensor, rows: &Arc<Vec<u32>>, count: usize) -> Result<Tensor> {
-    if x.dims2()? != a.dims2()? || x.dims2()?.0 != rows.len() {
-        bail!("gated-sum-into: {:?} and {:?} for {} names", x.dims(), a.dims(), rows.len());
-    }
-    if is_fused(x) {
-        return x.contiguous()?.apply_op2(&a.contiguous()?, GatedSumInto { rows: Arc::clone(rows), count });
-    }
-    sum_into(&(x * sigmoid(a)?)?, rows, count)
+    pick(x, &edges.sources)? + pick(z, &edges.destinations)?
 }
 
 /// `y_i = Σ_{e: rows_e = i} x_e`: `x [E, H]` to `[count, H]`.
@@ -74,24 +57,18 @@ pub fn sum_into(x: &Tensor, rows: &Arc<Vec<u32>>, count: usize) -> Result<Tensor
     add_up(x, rows, count)
 }
 
-struct GatherPairs {
-    edges: Arc<EdgeList>,
-    rectified: bool,
-}
+struct GatherPairs(Arc<EdgeList>);
 
 impl GatherPairs {
     fn gather<T: Real>(&self, x: &[T], z: &[T], width: usize) -> Vec<T> {
-        let mut pairs = vec![T::default(); self.edges.len() * width];
+        let mut pairs = vec![T::default(); self.0.len() * width];
         vectorised(
             #[inline(always)]
             || {
-                let ends = self.edges.sources.iter().zip(&self.edges.destinations);
+                let ends = self.0.sources.iter().zip(&self.0.destinations);
                 for (pair, (&source, &destination)) in pairs.chunks_exact_mut(width.max(1)).zip(ends) {
                     let (x, z) = (row(x, source, width), row(z, destination, width));
-                    pair.iter_mut().zip(x).zip(z).for_each(|((pair, &x), &z)| {
-                        let sum = x + z;
-                        *pair = if self.rectified && sum < T::default() { T::default() } else { sum };
-                    });
+                    pair.iter_mut().zip(x).zip(z).for_each(|((pair, &x), &z)| *pair = x + z);
                 }
             },
         );
@@ -99,30 +76,26 @@ impl GatherPairs {
     }
 
     /// The gradients `[count, H]` of both ends.
-    fn scatter<T: Real>(&self, y: &Tensor, gradient: &Tensor, like: &Tensor) -> Result<[Tensor; 2]> {
+    fn scatter<T: Real>(&self, gradient: &Tensor, like: &Tensor) -> Result<[Tensor; 2]> {
         let (count, width) = like.dims2()?;
         let mut ends = [(); 2].map(|()| vec![T::default(); count * width]);
         with_numbers(gradient, |gradient: &[T]| {
-            with_numbers(y, |y: &[T]| {
-                let [of_sources, of_destinations] = &mut ends;
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        let rows = gradient.chunks_exact(width.max(1)).zip(y.chunks_exact(width.max(1)));
-                        let edges = self.edges.sources.iter().zip(&self.edges.destinations);
-                        for ((gradient, y), (&source, &destination)) in rows.zip(edges) {
-                            let x = row_mut(of_sources, source, width).iter_mut();
-                            let z = row_mut(of_destinations, destination, width).iter_mut();
-                            for (((x, z), &gradient), &y) in x.zip(z).zip(gradient).zip(y) {
-                                let passed = if self.rectified && y <= T::default() { T::default() } else { gradient };
-                                *x += passed;
-                                *z += passed;
-                            }
+            let [of_sources, of_destinations] = &mut ends;
+            vectorised(
+                #[inline(always)]
+                || {
+                    let edges = self.0.sources.iter().zip(&self.0.destinations);
+                    for (gradient, (&source, &destination)) in gradient.chunks_exact(width.max(1)).zip(edges) {
+                        let x = row_mut(of_sources, source, width).iter_mut();
+                        let z = row_mut(of_destinations, destination, width).iter_mut();
+                        for ((x, z), &gradient) in x.zip(z).zip(gradient) {
+                            *x += gradient;
+                            *z += gradient;
                         }
-                    },
-                );
-            })
-        })??;
+                    }
+                },
+            );
+        })?;
         let [x, z] = ends.map(|end| Tensor::from_vec(end, (count, width), like.device()));
         Ok([x?, z?])
     }
@@ -141,91 +114,15 @@ impl CustomOp2 for GatherPairs {
             }
             _ => f32::into_storage(self.gather(contiguous::<f32>(s1, l1)?, contiguous(s2, l2)?, width)),
         };
-        Ok((pairs, Shape::from((self.edges.len(), width))))
+        Ok((pairs, Shape::from((self.0.len(), width))))
     }
 
-    fn bwd(&self, x: &Tensor, _z: &Tensor, y: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, x: &Tensor, _z: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let [x, z] = match gradient.dtype() {
-            DType::F64 => self.scatter::<f64>(y, gradient, x)?,
-            _ => self.scatter::<f32>(y, gradient, x)?,
+            DType::F64 => self.scatter::<f64>(gradient, x)?,
+            _ => self.scatter::<f32>(gradient, x)?,
         };
         Ok((Some(x), Some(z)))
-    }
-}
-
-struct GatedSumInto {
-    rows: Arc<Vec<u32>>,
-    count: usize,
-}
-
-impl GatedSumInto {
-    fn sum<T: Real>(&self, x: &[T], a: &[T], width: usize) -> Vec<T> {
-        let mut sums = vec![T::default(); self.count * width];
-        vectorised(
-            #[inline(always)]
-            || {
-                let messages = x.chunks_exact(width.max(1)).zip(a.chunks_exact(width.max(1)));
-                for (&to, (x, a)) in self.rows.iter().zip(messages) {
-                    let sum = row_mut(&mut sums, to, width).iter_mut();
-                    sum.zip(x).zip(a).for_each(|((sum, &x), &a)| *sum += x * a.sigmoid());
-                }
-            },
-        );
-        sums
-    }
-
-    fn gradients<T: Real>(&self, [x, a]: [&Tensor; 2], gradient: &Tensor) -> Result<[Tensor; 2]> {
-        let (count, width) = x.dims2()?;
-        let mut gradients = [(); 2].map(|()| vec![T::default(); count * width]);
-        with_numbers(gradient, |gradient: &[T]| {
-            with_numbers(x, |x: &[T]| {
-                with_numbers(a, |a: &[T]| {
-                    let [of_x, of_a] = &mut gradients;
-                    vectorised(
-                        #[inline(always)]
-                        || {
-                            let to = of_x.chunks_exact_mut(width.max(1)).zip(of_a.chunks_exact_mut(width.max(1)));
-                            let from = x.chunks_exact(width.max(1)).zip(a.chunks_exact(width.max(1)));
-                            for ((&named, (of_x, of_a)), (x, a)) in self.rows.iter().zip(to).zip(from) {
-                                let gradient = row(gradient, named, width);
-                                let (of_x, of_a, x, a) =
-                                    (&mut of_x[..width], &mut of_a[..width], &x[..width], &a[..width]);
-                                for i in 0..width {
-                                    let gate = a[i].sigmoid();
-                                    of_x[i] = gradient[i] * gate;
-                                    of_a[i] = of_x[i] * x[i] * (T::ONE - gate);
-                                }
-                            }
-                        },
-                    );
-                })
-            })
-        })???;
-        let [of_x, of_a] = gradients.map(|values| Tensor::from_vec(values, (count, width), x.device()));
-        Ok([of_x?, of_a?])
-    }
-}
-
-impl CustomOp2 for GatedSumInto {
-    fn name(&self) -> &'static str {
-        "gated-sum-into"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, width) = l1.shape().dims2()?;
-        let sums = match s1 {
-            CpuStorage::F64(_) => f64::into_storage(self.sum(contiguous::<f64>(s1, l1)?, contiguous(s2, l2)?, width)),
-            _ => f32::into_storage(self.sum(contiguous::<f32>(s1, l1)?, contiguous(s2, l2)?, width)),
-        };
-        Ok((sums, Shape::from((self.count, width))))
-    }
-
-    fn bwd(&self, x: &Tensor, a: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [x, a] = match gradient.dtype() {
-            DType::F64 => self.gradients::<f64>([x, a], gradient)?,
-            _ => self.gradients::<f32>([x, a], gradient)?,
-        };
-        Ok((Some(x), Some(a)))
     }
 }
 
@@ -279,7 +176,7 @@ mod tests {
 
     use candle_core::{Device, Tensor, Var};
 
-    use super::{EdgeList, gated_sum_into, gather_pairs, sum_into};
+    use super::{EdgeList, gather_pairs, sum_into};
     use crate::nn::dispatch::composed;
 
     fn edges() -> Arc<EdgeList> {
@@ -302,29 +199,12 @@ mod tests {
         tensor.flatten_all().unwrap().to_vec1().unwrap()
     }
 
-    /// Held to candle's own operations, with pairs below and above zero.
     #[test]
     fn values_and_gradients_are_those_of_candles_own_operations() {
         let (x, z) = (variable(&[1.0, 2.0, 3.0, -4.0, 5.0, 6.0]), variable(&[0.1, -0.2, -3.3, -0.4, 0.5, -6.6]));
         let rows = Arc::new(edges().destinations.clone());
-        let sums = |rectified| {
-            let pairs = gather_pairs(&x, &z, &edges(), rectified).unwrap();
-            assert_eq!(numbers(&pairs).iter().any(|&pair| pair < 0.0), !rectified);
-            sum_into(&pairs, &rows, 3).unwrap()
-        };
-        for rectified in [false, true] {
-            assert_same(&sums(rectified), &composed(|| sums(rectified)), [&x, &z]);
-        }
-    }
-
-    #[test]
-    fn gates_and_their_gradients_are_those_of_candles_own_operations() {
-        let (x, a) = (
-            variable(&[1.0, 2.0, 3.0, -4.0, 5.0, 6.0, -1.0, 0.5]),
-            variable(&[0.1, -0.2, -3.3, 0.4, 2.5, -6.6, 0.0, 1.0]),
-        );
-        let sums = || gated_sum_into(&x, &a, &Arc::new(vec![2, 0, 2, 1]), 3).unwrap();
-        assert_same(&sums(), &composed(sums), [&x, &a]);
+        let sums = || sum_into(&gather_pairs(&x, &z, &edges()).unwrap(), &rows, 3).unwrap();
+        assert_same(&sums(), &composed(sums), [&x, &z]);
     }
 
     fn assert_same(own: &Tensor, composed: &Tensor, variables: [&Var; 2]) {
@@ -342,8 +222,7 @@ mod tests {
     #[test]
     fn wrong_shapes_are_an_error() {
         let (x, z) = (variable(&[1.0; 6]), variable(&[1.0; 4]));
-        assert!(gather_pairs(&x, &z, &edges(), false).is_err());
-        assert!(gated_sum_into(&x, &z, &Arc::new(vec![0, 0]), 1).is_err());
+        assert!(gather_pairs(&x, &z, &edges()).is_err());
         assert!(sum_into(&x, &Arc::new(vec![0]), 1).is_err());
     }
 }

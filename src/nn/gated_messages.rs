@@ -10,11 +10,12 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_nn::ops::sigmoid;
 use candle_nn::{Init, VarBuilder};
 
 use super::dispatch::is_fused;
-use super::edges::{EdgeList, gated_sum_into, gather_pairs, row, row_mut};
-use super::layer::{Linear, repeat_row};
+use super::edges::{EdgeList, gather_pairs, row, row_mut, sum_into};
+use super::layer::{Linear, rectify, repeat_row};
 use super::matmul::{View, Write, multiply};
 use super::real::{Real, contiguous, with_numbers};
 use super::rows::pick;
@@ -68,7 +69,7 @@ impl GatedMessages {
         }
         let message = self.message.forward(h, self.codes, ways)?; // [E, H]
         let attention = self.attention.forward(h, self.codes, ways)?;
-        gated_sum_into(&message, &attention, &Arc::new(ways.edges.destinations.clone()), nodes)
+        sum_into(&(message * sigmoid(&attention)?)?, &Arc::new(ways.edges.destinations.clone()), nodes)
     }
 }
 
@@ -105,7 +106,7 @@ impl EdgeMlp {
         let projected = h.matmul(&self.weight.narrow(1, 0, width)?.t()?)?; // [V, H']
         let from_source = (&projected + of_code(width)?)?;
         let from_destination = ((of_code(width + codes)? - projected)? + repeat_row(&self.bias, nodes)?)?;
-        self.second.forward(&gather_pairs(&from_source, &from_destination, &ways.edges, true)?)
+        self.second.forward(&rectify(&gather_pairs(&from_source, &from_destination, &ways.edges)?)?)
     }
 }
 

@@ -92,7 +92,7 @@ impl GranNetwork {
                 h = layer.update.forward(&layer.update.project(&received)?, &h, &one)?;
             }
         }
-        let difference = gather_pairs(&h, &h.neg()?, &Arc::new(batch.entries.clone()), false)?; // [entries, H]
+        let difference = gather_pairs(&h, &h.neg()?, &Arc::new(batch.entries.clone()))?; // [entries, H]
         Ok((head(&self.theta, &difference)?, head(&self.alpha, &difference)?))
     }
 
