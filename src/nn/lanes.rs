@@ -70,12 +70,6 @@ impl LaneGru {
         Self { input, hidden, bias: bias.collect(), weight }
     }
 
-    /// A tile of states before the first step, all zero.
-    #[must_use]
-    pub fn zero_state(&self) -> Vec<f32> {
-        vec![0.0; self.state_len()]
-    }
-
     /// H.
     #[must_use]
     pub fn hidden_dim(&self) -> usize {
@@ -256,7 +250,7 @@ mod tests {
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-            let mut state = self.gru.zero_state();
+            let mut state = vec![0.0; self.gru.state_len()];
             self.gru.step(simd, self.x, self.state, &mut state);
             let mut outputs = [LINEAR, RELU].map(|_| vec![0.0; self.affine.output_dim() * LANES]);
             self.affine.forward(simd, &state, LINEAR, &mut outputs[0]);
