@@ -95,7 +95,7 @@ pub(crate) fn masked(family: &Family, kind: Kind) -> Result<Case> {
     file.integers("labels", batch.labels.iter().copied().map(i64::from))?;
     file.integers("degrees", batch.adjacency.offsets.windows(2).map(|pair| i64::from(pair[1] - pair[0])))?;
     file.integers("neighbours", batch.adjacency.neighbours.iter().copied().map(i64::from))?;
-    file.integers("pairs", batch.first.iter().chain(&batch.second).copied().map(i64::from))?;
+    file.integers("pairs", batch.pairs.sources.iter().chain(&batch.pairs.destinations).copied().map(i64::from))?;
     file.integers("path_classes", batch.path_classes.iter().copied().map(i64::from))?;
     file.floats("targets", &batch.targets)?;
     let loss = move || network.loss(&batch, DType::F32, &Device::Cpu);

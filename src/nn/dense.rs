@@ -4,7 +4,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
-use super::matmul::{View, Write, multiply};
+use super::matmul::{View, Write, column_sums, multiply};
 use super::real::{Real, contiguous, with_numbers};
 use super::simd::vectorised;
 
@@ -59,15 +59,7 @@ impl Dense {
         };
         let mut of_weight = vec![T::default(); h * f];
         with_numbers(x, |x: &[T]| multiply(of_rows.transposed(), View::new(x, n, f), &mut of_weight, Write::Replace))?;
-        let mut of_bias = vec![T::default(); h];
-        vectorised(
-            #[inline(always)]
-            || {
-                for row in gradient.chunks_exact(h.max(1)) {
-                    of_bias.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
-                }
-            },
-        );
+        let of_bias = column_sums(&gradient, h);
         let tensor = |values: Vec<T>, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device()).map(Some);
         Ok((of_x, tensor(of_weight, weight)?, tensor(of_bias, bias)?))
     }

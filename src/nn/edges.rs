@@ -26,6 +26,11 @@ impl EdgeList {
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
+
+    /// Source and destination of each.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.sources.iter().copied().zip(self.destinations.iter().copied())
+    }
 }
 
 /// `y_e = x_source(e) + z_destination(e)`: `x, z [N, H]` to `[E, H]`.
@@ -55,6 +60,18 @@ pub fn sum_into(x: &Tensor, rows: &Arc<Vec<u32>>, count: usize) -> Result<Tensor
         return x.contiguous()?.apply_op1(SumInto { rows: Arc::clone(rows), count });
     }
     add_up(x, rows, count)
+}
+
+/// `y_e = [x_s + x_d, x_s ⊙ x_d]` for e between s and d: `x [N, H]` to `[E, 2 H]`, the same whichever way e points.
+///
+/// # Errors
+/// When candle fails.
+pub fn sums_and_products(x: &Tensor, edges: &Arc<EdgeList>) -> Result<Tensor> {
+    if is_fused(x) {
+        return x.contiguous()?.apply_op1(SumsAndProducts(Arc::clone(edges)));
+    }
+    let (s, d) = (pick(x, &edges.sources)?, pick(x, &edges.destinations)?);
+    Tensor::cat(&[(&s + &d)?, (s * d)?], 1)
 }
 
 struct GatherPairs(Arc<EdgeList>);
@@ -162,6 +179,61 @@ impl CustomOp1 for SumInto {
     }
 }
 
+struct SumsAndProducts(Arc<EdgeList>);
+
+impl SumsAndProducts {
+    fn forward<T: Real>(&self, x: &[T], width: usize) -> Vec<T> {
+        let mut y = Vec::with_capacity(2 * self.0.len() * width);
+        for (s, d) in self.0.ends() {
+            let ends = || row(x, s, width).iter().zip(row(x, d, width));
+            y.extend(ends().map(|(&s, &d)| s + d));
+            y.extend(ends().map(|(&s, &d)| s * d));
+        }
+        y
+    }
+
+    fn backward<T: Real>(&self, x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let (count, width) = x.dims2()?;
+        let mut of_x = vec![T::default(); count * width];
+        with_numbers(gradient, |gradient: &[T]| {
+            with_numbers(x, |x: &[T]| {
+                for ((s, d), gradient) in self.0.ends().zip(gradient.chunks_exact(2 * width.max(1))) {
+                    let (of_sum, of_product) = gradient.split_at(width);
+                    for (to, other) in [(s, d), (d, s)] {
+                        let of_x = row_mut(&mut of_x, to, width).iter_mut().zip(row(x, other, width));
+                        for ((of_x, &other), (&of_sum, &of_product)) in of_x.zip(of_sum.iter().zip(of_product)) {
+                            *of_x += of_sum + of_product * other;
+                        }
+                    }
+                }
+            })
+        })??;
+        Tensor::from_vec(of_x, (count, width), x.device())
+    }
+}
+
+impl CustomOp1 for SumsAndProducts {
+    fn name(&self) -> &'static str {
+        "sums-and-products"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, width) = layout.shape().dims2()?;
+        let y = match storage {
+            CpuStorage::F64(_) => f64::into_storage(self.forward(contiguous::<f64>(storage, layout)?, width)),
+            _ => f32::into_storage(self.forward(contiguous::<f32>(storage, layout)?, width)),
+        };
+        Ok((y, Shape::from((self.0.len(), 2 * width))))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        match gradient.dtype() {
+            DType::F64 => self.backward::<f64>(x, gradient).map(Some),
+            _ => self.backward::<f32>(x, gradient).map(Some),
+        }
+    }
+}
+
 pub(super) fn row<T>(x: &[T], index: u32, width: usize) -> &[T] {
     &x[index as usize * width..(index as usize + 1) * width]
 }
@@ -176,7 +248,7 @@ mod tests {
 
     use candle_core::{Device, Tensor, Var};
 
-    use super::{EdgeList, gather_pairs, sum_into};
+    use super::{EdgeList, gather_pairs, sum_into, sums_and_products};
     use crate::nn::dispatch::composed;
 
     fn edges() -> Arc<EdgeList> {
@@ -217,6 +289,17 @@ mod tests {
             let [own, composed] = [0, 1].map(|side| gradients[side].get(variable).unwrap());
             assert!(close(own, composed), "{:?}, not {:?}", numbers(own), numbers(composed));
         }
+    }
+
+    #[test]
+    fn sums_and_products_are_theirs_whichever_way_an_edge_points() {
+        let x = variable(&[1.0, 2.0, 3.0, -4.0, 5.0, 6.0]);
+        let own = || sums_and_products(&x, &edges()).unwrap();
+        assert_eq!(numbers(&own())[..4], [4.0, -2.0, 3.0, -8.0]);
+        assert_same(&own(), &composed(own), [&x, &x]);
+        let EdgeList { sources, destinations } = (*edges()).clone();
+        let turned = Arc::new(EdgeList { sources: destinations, destinations: sources });
+        assert_same(&own(), &sums_and_products(&x, &turned).unwrap(), [&x, &x]);
     }
 
     #[test]

@@ -64,6 +64,12 @@ pub(super) fn rectify(x: &Tensor) -> Result<Tensor> {
     if x.track_op() { x * x.gt(0.0)?.to_dtype(x.dtype())? } else { x.relu() }
 }
 
+/// All numbers of several tensors, for operations of more parameters than candle lets an operation have.
+pub(super) fn one_after_another(tensors: &[&Tensor]) -> Result<Tensor> {
+    let flat = tensors.iter().map(|tensor| tensor.flatten_all()).collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&flat, 0)
+}
+
 /// `[N, H]` of one row `[H]`.
 pub(crate) fn repeat_row(row: &Tensor, n: usize) -> Result<Tensor> {
     Tensor::ones((n, 1), row.dtype(), row.device())?.matmul(&row.unsqueeze(0)?)
@@ -93,29 +99,31 @@ impl NormaliseRows {
         y
     }
 
-    /// With y the row and s its scale, `s (g - mean(g) - y mean(g ⊙ y))`.
-    fn gradient<T: Real>(x: &[T], y: &[T], gradient: &[T], width: usize) -> Vec<T> {
-        let mut result = gradient.to_vec();
+    /// Turns the gradient of y into that of x.
+    fn gradient<T: Real>(x: &[T], y: &[T], gradient: &mut [T], width: usize) {
         vectorised(
             #[inline(always)]
             || {
                 let share = T::from_f64(1.0 / width as f64);
                 let rows = x.chunks_exact(width.max(1)).zip(y.chunks_exact(width.max(1)));
-                for (g, (x, y)) in result.chunks_exact_mut(width.max(1)).zip(rows) {
-                    let mean = sum(x, |x| x) * share;
-                    let scale = normalising_scale(sum(x, |x| (x - mean) * (x - mean)) * share);
-                    let level = sum(g, |g| g) * share;
-                    let mut along = T::default();
-                    for (&g, &y) in g.iter().zip(y) {
-                        along += g * y;
-                    }
-                    let along = along * share;
-                    g.iter_mut().zip(y).for_each(|(g, &y)| *g = scale * (*g - level - y * along));
+                for (gradient, (x, y)) in gradient.chunks_exact_mut(width.max(1)).zip(rows) {
+                    let mean = sum(x, x, |x, _| x) * share;
+                    let factor = normalising_factor(sum(x, x, |x, _| (x - mean) * (x - mean)) * share);
+                    normalise_row_gradient(y, factor, gradient);
                 }
             },
         );
-        result
     }
+}
+
+/// Turns the gradient of a normalised row y into that of the row before, which was multiplied by `factor`:
+/// `factor (g - mean(g) - y mean(g ⊙ y))`.
+#[inline(always)]
+pub(super) fn normalise_row_gradient<T: Real>(y: &[T], factor: T, gradient: &mut [T]) {
+    let share = T::from_f64(1.0 / y.len() as f64);
+    let level = sum(gradient, gradient, |g, _| g) * share;
+    let along = sum(gradient, y, |g, y| g * y) * share;
+    gradient.iter_mut().zip(y).for_each(|(g, &y)| *g = factor * (*g - level - y * along));
 }
 
 /// [`normalise_rows`] of numbers, in place: `rows [N, width]`.
@@ -123,36 +131,43 @@ pub(crate) fn normalise<T: Real>(rows: &mut [T], width: usize) {
     vectorised(
         #[inline(always)]
         || {
-            let share = T::from_f64(1.0 / width as f64);
             for row in rows.chunks_exact_mut(width.max(1)) {
-                let mean = sum(row, |x| x) * share;
-                row.iter_mut().for_each(|x| *x -= mean);
-                let scale = normalising_scale(sum(row, |x| x * x) * share);
-                row.iter_mut().for_each(|x| *x *= scale);
+                normalise_row(row);
             }
         },
     );
 }
 
+/// [`normalise_rows`] of one row; gives the mean that was taken from it and the factor that it was multiplied by.
 #[inline(always)]
-fn normalising_scale<T: Real>(variance: T) -> T {
+pub(super) fn normalise_row<T: Real>(row: &mut [T]) -> [T; 2] {
+    let share = T::from_f64(1.0 / row.len() as f64);
+    let mean = sum(row, row, |x, _| x) * share;
+    row.iter_mut().for_each(|x| *x -= mean);
+    let factor = normalising_factor(sum(row, row, |x, _| x * x) * share);
+    row.iter_mut().for_each(|x| *x *= factor);
+    [mean, factor]
+}
+
+#[inline(always)]
+fn normalising_factor<T: Real>(variance: T) -> T {
     T::ONE / (variance + T::from_f64(NORMALISE_EPSILON)).sqrt()
 }
 
-/// A sum in eight strands, which a vector holds: one strand would wait for each addition.
+/// A sum over two rows in strands, which vectors hold: one strand would wait for each addition.
 #[inline(always)]
-fn sum<T: Real>(row: &[T], of: impl Fn(T) -> T) -> T {
+fn sum<T: Real>(a: &[T], b: &[T], of: impl Fn(T, T) -> T) -> T {
     const STRANDS: usize = 8;
     let mut strands = [T::default(); STRANDS];
-    let (whole, rest) = row.as_chunks::<STRANDS>();
-    for chunk in whole {
-        for (sum, &x) in strands.iter_mut().zip(chunk) {
-            *sum += of(x);
+    let ((whole_a, rest_a), (whole_b, rest_b)) = (a.as_chunks::<STRANDS>(), b.as_chunks::<STRANDS>());
+    for (a, b) in whole_a.iter().zip(whole_b) {
+        for (sum, (&a, &b)) in strands.iter_mut().zip(a.iter().zip(b)) {
+            *sum += of(a, b);
         }
     }
     let mut sum = T::default();
     strands.into_iter().for_each(|strand| sum += strand);
-    rest.iter().for_each(|&x| sum += of(x));
+    rest_a.iter().zip(rest_b).for_each(|(&a, &b)| sum += of(a, b));
     sum
 }
 
@@ -173,11 +188,8 @@ impl CustomOp1 for NormaliseRows {
     fn bwd(&self, x: &Tensor, y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         fn of<T: Real>(x: &Tensor, y: &Tensor, gradient: &Tensor) -> Result<Tensor> {
             let (_, width) = x.dims2()?;
-            let values = with_numbers(x, |x: &[T]| {
-                with_numbers(y, |y: &[T]| {
-                    with_numbers(gradient, |gradient: &[T]| NormaliseRows::gradient(x, y, gradient, width))
-                })
-            })???;
+            let mut values = with_numbers(gradient, |gradient: &[T]| gradient.to_vec())?;
+            with_numbers(x, |x| with_numbers(y, |y| NormaliseRows::gradient(x, y, &mut values, width)))??;
             Tensor::from_vec(values, x.shape(), x.device())
         }
         match gradient.dtype() {

@@ -2,6 +2,9 @@
 
 use gemm::{Parallelism, gemm};
 
+use super::real::Real;
+use super::simd::vectorised;
+
 /// A matrix in a slice.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a, T> {
@@ -56,7 +59,7 @@ pub enum Write {
 /// # Panics
 /// When the dimensions don't fit or a view leaves its slice: a bug of the caller's, caught before memory is touched.
 #[expect(unsafe_code, reason = "the gemm crate's only entry point takes raw pointers")]
-pub fn multiply<T: super::real::Real>(x: View<'_, T>, w: View<'_, T>, y: &mut [T], write: Write) {
+pub fn multiply<T: Real>(x: View<'_, T>, w: View<'_, T>, y: &mut [T], write: Write) {
     assert_eq!(x.columns, w.rows, "x is [rows, inner] and W [inner, columns]");
     assert_eq!(y.len(), x.rows * w.columns, "y is [rows, columns]");
     assert!(x.fits(), "x leaves its slice");
@@ -86,6 +89,20 @@ pub fn multiply<T: super::real::Real>(x: View<'_, T>, w: View<'_, T>, y: &mut [T
             Parallelism::None,
         );
     }
+}
+
+/// The sum of each column of `rows [.., width]`.
+pub(super) fn column_sums<T: Real>(rows: &[T], width: usize) -> Vec<T> {
+    let mut sums = vec![T::default(); width];
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact(width.max(1)) {
+                sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+            }
+        },
+    );
+    sums
 }
 
 #[cfg(test)]

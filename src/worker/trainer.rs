@@ -35,16 +35,18 @@ pub async fn train(config: AttemptConfig, detector: DetectorId, artifacts: Artif
     child::run(|asked_to_stop| attempt(config, detector, artifacts, asked_to_stop)).await
 }
 
-/// Where candle reads its number of threads.
+/// Where rayon reads its number of threads.
 pub const THREADS_VARIABLE: &str = "RAYON_NUM_THREADS";
 
 /// The environment of a process that computes on this many threads.
 ///
-/// candle reads its number of threads there, once. And what a step of training gives back to the allocator the next one asks
-/// for again: pages that went back to the system in between would be cleared first (`docs/performance.md` says what that took).
+/// rayon reads its number of threads there, once. candle's own threads wait for work by spinning, on the cores where the
+/// next batch is made: it has none. And what a step of training gives back to the allocator the next one asks for again: pages
+/// that went back to the system in between would be cleared first (`docs/performance.md` says what that took).
 #[must_use]
-pub fn compute_environment(threads: usize) -> [(&'static str, String); 2] {
-    [(THREADS_VARIABLE, threads.to_string()), ("MIMALLOC_PURGE_DELAY", "-1".to_owned())]
+pub fn compute_environment(threads: usize) -> [(&'static str, String); 3] {
+    let [one, never] = ["1", "-1"].map(str::to_owned);
+    [(THREADS_VARIABLE, threads.to_string()), ("CANDLE_NUM_THREADS", one), ("MIMALLOC_PURGE_DELAY", never)]
 }
 
 /// Runs `work` on a thread whose stack is deep enough for `train::fit`; the inner error is a panic.

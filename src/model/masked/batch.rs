@@ -8,6 +8,7 @@ use super::sample::EdgeSample;
 use crate::graph::Graph;
 use crate::graph::path::PathFinder;
 use crate::model::Vocabulary;
+use crate::nn::edges::EdgeList;
 use crate::nn::message_passing::Adjacency;
 
 /// A disjoint union of graphs with pairs of their nodes.
@@ -18,9 +19,8 @@ pub struct Batch {
     /// `[N]`: places in the vocabulary.
     pub labels: Vec<u32>,
     pub adjacency: Arc<Adjacency>,
-    /// `[P]`: the pairs' nodes, as rows of the batch.
-    pub first: Vec<u32>,
-    pub second: Vec<u32>,
+    /// `[P]`: the pairs, whose nodes are rows of the batch; which of the two is the source has no meaning.
+    pub pairs: Arc<EdgeList>,
     /// `[P]`.
     pub path_classes: Vec<u32>,
     /// `[P]`: 1 for an edge, 0 for a non-edge.
@@ -127,8 +127,9 @@ impl BatchBuilder {
         let (Some(first), Some(second)) = (self.rows[a as usize], self.rows[b as usize]) else {
             return; // both ends are always among the nodes: the ball starts from them
         };
-        self.batch.first.push(first);
-        self.batch.second.push(second);
+        let pairs = Arc::make_mut(&mut self.batch.pairs);
+        pairs.sources.push(first);
+        pairs.destinations.push(second);
         self.batch.path_classes.push(path_class as u32);
         self.batch.targets.push(target);
     }
@@ -139,8 +140,7 @@ fn empty() -> Batch {
         node_features: Vec::new(),
         labels: Vec::new(),
         adjacency: Arc::new(Adjacency { offsets: vec![0], neighbours: Vec::new() }),
-        first: Vec::new(),
-        second: Vec::new(),
+        pairs: Arc::default(),
         path_classes: Vec::new(),
         targets: Vec::new(),
     }

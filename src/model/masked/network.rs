@@ -6,6 +6,7 @@ use candle_nn::{Init, VarBuilder};
 use super::PATH_CLASSES;
 use super::batch::Batch;
 use crate::model::{MaskedHyperparameters, Vocabulary};
+use crate::nn::edges::sums_and_products;
 use crate::nn::graph_convolution::GraphConvolution;
 use crate::nn::layer::Linear;
 use crate::nn::loss::binary_cross_entropy_with_logits;
@@ -61,9 +62,8 @@ impl MaskedNetwork {
         for convolution in &self.convolutions {
             h = convolution.forward(&h, &batch.adjacency)?;
         }
-        let (u, v) = (pick(&h, &batch.first)?, pick(&h, &batch.second)?);
         // Sum and product say all of an unordered pair that [z_u, z_v] says of an ordered one.
-        let pair = Tensor::cat(&[(&u + &v)?, (u * v)?], 1)?; // [P, 2 H]
+        let pair = sums_and_products(&h, &batch.pairs)?; // [P, 2 H]
         let path = pick(&self.path_embedding, &batch.path_classes)?; // [P, H]
         let hidden = (self.pair_first.forward(&pair)? + path)?.relu()?;
         let hidden = self.pair_second.rectified(&hidden)?;

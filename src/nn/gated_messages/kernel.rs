@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::Ways;
 use crate::nn::edges::{row, row_mut};
-use crate::nn::matmul::{View, Write, multiply};
+use crate::nn::matmul::{View, Write, column_sums, multiply};
 use crate::nn::real::{Real, contiguous, with_numbers};
 use crate::nn::simd::vectorised;
 
@@ -70,11 +70,6 @@ impl<T: Real> Messages<T> {
         Self { sizes, ways: ways.clone(), codes_used, kept: OnceLock::new() }
     }
 
-    /// The edges' ends.
-    fn ends(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.ways.edges.sources.iter().copied().zip(self.ways.edges.destinations.iter().copied())
-    }
-
     fn networks<'a>(&self, flat: &'a [T]) -> Result<[Network<&'a [T]>; 2]> {
         let count: usize = self.sizes.hidden.into_iter().flat_map(|hidden| self.sizes.parameters(hidden)).sum();
         if flat.len() != count {
@@ -108,7 +103,7 @@ impl<T: Real> Messages<T> {
             #[inline(always)]
             || {
                 let rows = messages.chunks_exact(width).zip(gates.chunks_exact_mut(width));
-                for ((_, to), (messages, gates)) in self.ends().zip(rows) {
+                for ((_, to), (messages, gates)) in self.ways.edges.ends().zip(rows) {
                     let sums = row_mut(&mut received, to, width).iter_mut();
                     for ((sum, &message), gate) in sums.zip(messages).zip(gates) {
                         *gate = gate.sigmoid();
@@ -149,7 +144,7 @@ impl<T: Real> Messages<T> {
                         *x += of_source;
                     }
                 }
-                for (hidden, (source, destination)) in hidden.chunks_exact_mut(inner).zip(self.ends()) {
+                for (hidden, (source, destination)) in hidden.chunks_exact_mut(inner).zip(self.ways.edges.ends()) {
                     let (x, z) = (row(&from_source, source, inner), row(&from_destination, destination, inner));
                     for ((y, &x), &z) in hidden.iter_mut().zip(x).zip(z) {
                         let sum = x + z;
@@ -171,7 +166,7 @@ impl<T: Real> Messages<T> {
             || {
                 let to = of_messages.chunks_exact_mut(width).zip(of_gates.chunks_exact_mut(width));
                 let from = kept.messages.chunks_exact(width).zip(kept.gates.chunks_exact(width));
-                for ((_, named), ((of_message, of_gate), (message, gate))) in self.ends().zip(to.zip(from)) {
+                for ((_, named), ((of_message, of_gate), (message, gate))) in self.ways.edges.ends().zip(to.zip(from)) {
                     let gradient = row(gradient, named, width);
                     let (of_message, of_gate) = (&mut of_message[..width], &mut of_gate[..width]);
                     let (message, gate) = (&message[..width], &gate[..width]);
@@ -216,7 +211,7 @@ impl<T: Real> Messages<T> {
             #[inline(always)]
             || {
                 let rows = pairs.chunks_exact(inner).zip(hidden.chunks_exact(inner));
-                for ((source, destination), (gradient, hidden)) in self.ends().zip(rows) {
+                for ((source, destination), (gradient, hidden)) in self.ways.edges.ends().zip(rows) {
                     let x = row_mut(&mut at_source, source, inner).iter_mut();
                     let z = row_mut(&mut at_destination, destination, inner).iter_mut();
                     for (((x, z), &gradient), &hidden) in x.zip(z).zip(gradient).zip(hidden) {
@@ -253,20 +248,6 @@ impl<T: Real> Messages<T> {
         }
         Network { first, bias: column_sums(&at_destination, inner), second, second_bias }
     }
-}
-
-/// The sum of each column of `rows [.., width]`.
-fn column_sums<T: Real>(rows: &[T], width: usize) -> Vec<T> {
-    let mut sums = vec![T::default(); width];
-    vectorised(
-        #[inline(always)]
-        || {
-            for row in rows.chunks_exact(width) {
-                sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
-            }
-        },
-    );
-    sums
 }
 
 impl<T: Real> CustomOp2 for Messages<T> {

@@ -18,7 +18,7 @@ use kernel::{Messages, Sizes};
 
 use super::dispatch::is_fused;
 use super::edges::{EdgeList, gather_pairs, sum_into};
-use super::layer::{Linear, rectify, repeat_row};
+use super::layer::{Linear, one_after_another, rectify, repeat_row};
 use super::rows::pick;
 
 /// The networks of messages and of gates.
@@ -58,8 +58,7 @@ impl GatedMessages {
         }
         if is_fused(h) {
             let parameters = [&self.message, &self.attention].map(EdgeMlp::parameters);
-            let flat = parameters.iter().flatten().map(|part| part.flatten_all()).collect::<Result<Vec<_>>>()?;
-            let flat = Tensor::cat(&flat, 0)?;
+            let flat = one_after_another(parameters.as_flattened())?;
             let hidden = [&self.message, &self.attention].map(|network| network.hidden);
             let sizes = Sizes { width, hidden, codes: self.codes };
             return match h.dtype() {
