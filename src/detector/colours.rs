@@ -2,6 +2,7 @@
 
 use crate::graph::Graph;
 use crate::graph::isomorphism::{bag, refine, salted};
+use crate::stats::density::{DISTANCE_FLOOR, to_nearest};
 
 /// Rounds of refinement whose colours are compared; before the first stands the node's label.
 const ROUNDS: usize = 3;
@@ -9,8 +10,8 @@ const ROUNDS: usize = 3;
 /// A graph's colours.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Coloured {
-    /// Of each round and colour √ of the share of nodes that have it. Ascending by colour.
-    shares: Vec<(u64, f32)>,
+    /// Of each round and colour √ of the share of nodes that have it.
+    shares: [Vec<(u64, f32)>; ROUNDS + 1],
     /// All colours after one round more, in one number: the same for isomorphic graphs, and rarely else.
     pub(super) twin: u64,
 }
@@ -26,17 +27,15 @@ impl Coloured {
         };
         let n = graph.node_count() as f64;
         let mut colours: Vec<u64> = graph.nodes().map(first).collect();
-        let mut shares = Vec::new();
-        for round in 0..=ROUNDS {
+        let shares = std::array::from_fn(|round| {
             if round > 0 {
                 colours = refine(graph, &colours);
             }
             let mut salted: Vec<u64> = colours.iter().map(|&colour| salted(round, colour)).collect();
             salted.sort_unstable();
             let of_each = salted.chunk_by(|a, b| a == b);
-            shares.extend(of_each.map(|nodes| (nodes[0], (nodes.len() as f64 / n).sqrt() as f32)));
-        }
-        shares.sort_unstable_by_key(|&(colour, _)| colour);
+            of_each.map(|nodes| (nodes[0], (nodes.len() as f64 / n).sqrt() as f32)).collect()
+        });
         Self { shares, twin: bag(refine(graph, &colours).into_iter()) }
     }
 }
@@ -51,23 +50,35 @@ pub(super) struct Palette {
     /// Of each entry the graph, and √ of the share of its nodes.
     pub(super) graphs: Vec<u32>,
     pub(super) roots: Vec<f32>,
-    pub(super) graph_count: usize,
+    /// Of each graph: what distances to it are measured in.
+    pub(super) scales: Vec<f64>,
 }
 
+/// An affinity less than this is none: a quotient of two such would be rounding alone.
+const NO_AFFINITY: f64 = 1e-6;
+
 impl Palette {
-    pub(super) fn of(graphs: &[&Coloured]) -> Self {
+    /// Distances to a graph are measured in √ of how far its own `k` nearest are (Zelnik-Manor & Perona 2004): what is near
+    /// where few graphs are would be far where many are.
+    pub(super) fn of(graphs: &[&Coloured], k: usize) -> Self {
         let mut entries: Vec<(u64, u32, f32)> = (0..)
             .zip(graphs)
-            .flat_map(|(graph, coloured)| coloured.shares.iter().map(move |&(colour, root)| (colour, graph, root)))
+            .flat_map(|(graph, coloured)| {
+                coloured.shares.iter().flatten().map(move |&(colour, root)| (colour, graph, root))
+            })
             .collect();
         entries.sort_unstable_by_key(|&(colour, graph, _)| (colour, graph));
-        let mut palette = Self { offsets: vec![0], graph_count: graphs.len(), ..Self::default() };
+        let mut palette = Self { offsets: vec![0], scales: vec![1.0; graphs.len()], ..Self::default() };
         for of_colour in entries.chunk_by(|a, b| a.0 == b.0) {
             palette.colours.push(of_colour[0].0);
             palette.graphs.extend(of_colour.iter().map(|&(_, graph, _)| graph));
             palette.roots.extend(of_colour.iter().map(|&(.., root)| root));
             palette.offsets.push(palette.graphs.len() as u32);
         }
+        let scale = |(index, coloured): (usize, &&Coloured)| {
+            (to_nearest(&palette.distances(coloured), k, |other| other == index) + DISTANCE_FLOOR).sqrt()
+        };
+        palette.scales = graphs.iter().enumerate().map(scale).collect();
         palette
     }
 
@@ -77,7 +88,7 @@ impl Palette {
         offsets: Vec<u32>,
         graphs: Vec<u32>,
         roots: Vec<f32>,
-        graph_count: usize,
+        scales: Vec<f64>,
     ) -> Option<Self> {
         let fits = offsets.len() == colours.len() + 1
             && offsets.first() == Some(&0)
@@ -85,21 +96,33 @@ impl Palette {
             && offsets.is_sorted()
             && colours.is_sorted()
             && graphs.len() == roots.len()
-            && graphs.iter().all(|&graph| (graph as usize) < graph_count);
-        fits.then_some(Self { colours, offsets, graphs, roots, graph_count })
+            && graphs.iter().all(|&graph| (graph as usize) < scales.len())
+            && scales.iter().all(|&scale| scale > 0.0);
+        fits.then_some(Self { colours, offsets, graphs, roots, scales })
     }
 
-    /// The distance of a graph to each normal: Hellinger's, the affinity averaged over the rounds; between 0 and √2.
+    /// The distance of a graph to each normal, in the normal's own scale: Hellinger's, averaged over the rounds, each given the
+    /// one before. Rounds refine one another, so that of two graphs with few labels in common all colours differ; a round
+    /// counts by what it adds.
     pub(super) fn distances(&self, of: &Coloured) -> Vec<f64> {
-        let mut affinities = vec![0.0_f64; self.graph_count];
-        for &(colour, root) in &of.shares {
-            let Ok(place) = self.colours.binary_search(&colour) else { continue };
-            for entry in self.offsets[place] as usize..self.offsets[place + 1] as usize {
-                affinities[self.graphs[entry] as usize] += f64::from(root) * f64::from(self.roots[entry]);
+        let count = self.scales.len();
+        let (mut before, mut affinities, mut distances) = (vec![1.0_f64; count], vec![0.0; count], vec![0.0; count]);
+        for shares in &of.shares {
+            affinities.fill(0.0);
+            for &(colour, root) in shares {
+                let Ok(place) = self.colours.binary_search(&colour) else { continue };
+                for entry in self.offsets[place] as usize..self.offsets[place + 1] as usize {
+                    affinities[self.graphs[entry] as usize] += f64::from(root) * f64::from(self.roots[entry]);
+                }
             }
+            for ((distance, before), &affinity) in distances.iter_mut().zip(&before).zip(&affinities) {
+                let added = if *before > NO_AFFINITY { affinity / before } else { 0.0 };
+                *distance += (2.0 - 2.0 * added).max(0.0).sqrt();
+            }
+            std::mem::swap(&mut before, &mut affinities);
         }
-        let rounds = (ROUNDS + 1) as f64;
-        affinities.into_iter().map(|affinity| (2.0 - 2.0 * affinity / rounds).max(0.0).sqrt()).collect()
+        let rounds = of.shares.len() as f64;
+        distances.iter().zip(&self.scales).map(|(distance, scale)| distance / (rounds * scale)).collect()
     }
 }
 
@@ -111,16 +134,35 @@ mod tests {
     use crate::graph::testing::{any_relabelling, graph};
 
     /// By hand, without labels: at first all nodes are alike (affinity 1), then those of degree 1 are, which are all nodes
-    /// of an edge and 2/3 of those of a path (affinity √(2/3)); from the next round on nothing is common.
+    /// of an edge and 2/3 of those of a path (affinity √(2/3)); from the next round on nothing is common. Either's only
+    /// neighbour is the other.
     #[test]
     fn an_edge_and_a_path() {
         let (edge, path) = (graph(2, &[(0, 1)]), graph(3, &[(0, 1), (1, 2)]));
         let (edge, path) = (Coloured::of(&edge, false), Coloured::of(&path, false));
-        let distances = Palette::of(&[&edge, &path]).distances(&edge);
+        let distances = Palette::of(&[&edge, &path], 3).distances(&edge);
         assert!(distances[0].abs() < 1e-3, "{distances:?}");
-        let affinity = (1.0 + (2.0_f64 / 3.0).sqrt()) / 4.0;
-        assert!((distances[1] - (2.0 - 2.0 * affinity).sqrt()).abs() < 1e-6, "{distances:?}");
+        let hellinger = |affinity: f64| (2.0 - 2.0 * affinity).sqrt();
+        let unscaled = (hellinger(1.0) + hellinger((2.0_f64 / 3.0).sqrt()) + 2.0 * hellinger(0.0)) / 4.0;
+        assert!((distances[1] - unscaled / (unscaled + 0.1).sqrt()).abs() < 1e-6, "{distances:?}");
         assert_ne!(edge.twin, path.twin);
+    }
+
+    /// A cycle of four beside one of three, and beside a star, where it has no colour in common but the first.
+    #[test]
+    fn what_is_common_before_is_counted_once() {
+        let cycles = [graph(3, &[(0, 1), (1, 2), (2, 0)]), graph(4, &[(0, 1), (1, 2), (2, 3), (3, 0)])];
+        let star = graph(4, &[(0, 1), (0, 2), (0, 3)]);
+        let [triangle, square] = cycles.each_ref().map(|cycle| Coloured::of(cycle, false));
+        let star = Coloured::of(&star, false);
+        let palette = Palette::of(&[&square, &star], 1);
+        let distances = palette.distances(&triangle);
+        assert!(
+            distances[0].abs() < 1e-3,
+            "every node of a cycle has two neighbours, as far as one looks: {distances:?}"
+        );
+        let unscaled = distances[1] * palette.scales[1];
+        assert!((unscaled - 3.0 * 2.0_f64.sqrt() / 4.0).abs() < 1e-6, "{distances:?}");
     }
 
     proptest! {
@@ -128,10 +170,10 @@ mod tests {
         fn a_graph_under_other_names_is_its_twin((graph, permutation) in any_relabelling(8), labelled: bool) {
             let (one, two) = (Coloured::of(&graph, labelled), Coloured::of(&graph.relabelled(&permutation), labelled));
             prop_assert_eq!(&one, &two);
-            let palette = Palette::of(&[&one]);
+            let palette = Palette::of(&[&one], 3);
             prop_assert!(palette.distances(&two)[0] < 1e-3);
-            let Palette { colours, offsets, graphs, roots, graph_count } = palette.clone();
-            prop_assert_eq!(Palette::from_parts(colours, offsets, graphs, roots, graph_count), Some(palette));
+            let Palette { colours, offsets, graphs, roots, scales } = palette.clone();
+            prop_assert_eq!(Palette::from_parts(colours, offsets, graphs, roots, scales), Some(palette));
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::model::{Model, Vocabulary};
 use crate::stats::density::{Points, Regression, SizeTrend, Surprises};
 
 /// The newest on-disk format that this version writes and reads.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 #[derive(Debug, Error)]
 pub enum DecodeError {
@@ -116,11 +116,12 @@ impl Member {
             put(&format!("{part}.trend"), &view.trend.to_array())?;
             put(&format!("{part}.surprises"), view.surprises.reference())?;
         }
+        put("colours.scales", &self.colours.normals.scales)?;
         put("colours.trend", &self.colours.trend.to_array())?;
         put("colours.surprises", self.colours.surprises.reference())?;
         put("regression", self.regression.coefficients())?;
         put("unlikeliness", &self.unlikeliness)?;
-        let Palette { colours, offsets, graphs, roots, graph_count: _ } = &self.colours.normals;
+        let Palette { colours, offsets, graphs, roots, scales: _ } = &self.colours.normals;
         let signed = |values: &[u64]| values.iter().map(|value| value.cast_signed()).collect::<Vec<i64>>();
         let mut tensor = |name: &str, tensor: Tensor| tensors.insert(format!("{prefix}.{name}"), tensor);
         tensor("twins", Tensor::from_vec(signed(&self.twins), self.twins.len(), &Device::Cpu)?);
@@ -150,17 +151,19 @@ impl Member {
             Ok(tensor.to_vec1::<i64>()?.into_iter().map(i64::cast_unsigned).collect())
         };
         let twins = unsigned(take(tensors, &format!("{prefix}.twins"))?)?;
+        let scales = take_numbers(tensors, &format!("{prefix}.colours.scales"))?;
         let mut part = |name: &str| take(tensors, &format!("{prefix}.colours.{name}"));
         let palette = Palette::from_parts(
             unsigned(part("colours")?)?,
             part("offsets")?.to_vec1()?,
             part("graphs")?.to_vec1()?,
             part("roots")?.to_vec1()?,
-            twins.len(),
+            scales,
         );
         let normals = palette.ok_or_else(|| incomplete("colours"))?;
         let colours = take_view(tensors, &format!("{prefix}.colours"), normals)?;
-        if [&size, &statistics, &structure].iter().any(|view| view.normals.len() != twins.len()) {
+        let counts = [&size, &statistics, &structure].map(|view| view.normals.len());
+        if counts.into_iter().chain([colours.normals.scales.len()]).any(|count| count != twins.len()) {
             return Err(incomplete("twins"));
         }
         let model = Model::new(manifest.kind, &manifest.hyperparameters, Vocabulary { node_labels }, weights)?;

@@ -73,7 +73,9 @@ const STATISTIC_SPREAD: f64 = 0.05;
 /// The smallest deviation of a number of a graph's structure that counts.
 const STRUCTURE_SPREAD: f64 = 0.01;
 
-/// Neighbours whose mean distance is taken: few where there are many coordinates, for then only the nearest are near.
+/// Neighbours whose mean distance is taken: few where there are many coordinates, for then only the nearest are near, more in
+/// the one dimension of size, where few make a density that is mostly noise.
+const SIZE_NEIGHBOURS: usize = 10;
 const NEIGHBOURS: usize = 5;
 const CLOSE_NEIGHBOURS: usize = 3;
 
@@ -156,7 +158,7 @@ impl Member {
             View::of(normals, &log_sizes, k, trend, |normals, index| normals.distances(&points[index]))
         };
         let colours: Vec<&Coloured> = distinct.iter().map(|(portrait, _)| portrait.colours(labelled)).collect();
-        let palette = Palette::of(&colours);
+        let palette = Palette::of(&colours, CLOSE_NEIGHBOURS);
 
         let n = portraits.len() as f64;
         let unlikeliness = || portraits.iter().map(|(_, observation)| observation.unlikeliness);
@@ -165,7 +167,7 @@ impl Member {
         Self {
             twins: colours.iter().map(|colours| colours.twin).collect(),
             // A size's distance to other sizes has no trend to take out.
-            size: of_points(&points, SIZE_SPREAD, NEIGHBOURS, |_, _| SizeTrend::NONE),
+            size: of_points(&points, SIZE_SPREAD, SIZE_NEIGHBOURS, |_, _| SizeTrend::NONE),
             statistics: of_points(&residuals, STATISTIC_SPREAD, NEIGHBOURS, SizeTrend::fit),
             structure: of_points(&shapes, STRUCTURE_SPREAD, CLOSE_NEIGHBOURS, SizeTrend::fit),
             colours: View::of(palette, &log_sizes, CLOSE_NEIGHBOURS, SizeTrend::fit, |palette, index| {
@@ -209,7 +211,7 @@ impl Member {
         let by_colours = self.colours.surprise(counts.log_size, &to_colours, CLOSE_NEIGHBOURS, is_twin);
         let [mean, deviation] = self.unlikeliness;
         FoldScore {
-            size: by_points(&self.size, &[counts.log_size], NEIGHBOURS),
+            size: by_points(&self.size, &[counts.log_size], SIZE_NEIGHBOURS),
             shape: by_structure.max(by_colours),
             model,
             upper: (observation.unlikeliness - mean) / deviation,

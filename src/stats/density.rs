@@ -161,7 +161,7 @@ pub struct SizeTrend {
 }
 
 /// Distances are told apart by their logarithm down to about this.
-const DISTANCE_FLOOR: f64 = 0.1;
+pub const DISTANCE_FLOOR: f64 = 0.1;
 
 impl SizeTrend {
     /// Takes nothing out.
