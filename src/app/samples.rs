@@ -14,6 +14,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use crate::artifact::Artifacts;
+use crate::config::{cores, ensure_environment};
 use crate::detector::{Detector, Manifest};
 use crate::graph::synthetic::{self, SyntheticSpec, SyntheticType};
 use crate::id::DetectorId;
@@ -21,7 +22,7 @@ use crate::model::device::{ComputeDevice, DeviceChoice};
 use crate::model::{Hyperparameters, Kind};
 use crate::store::{self, FamilyRow, NewDetector, NewFamily, NewGraph, Store, StoreError};
 use crate::train::{self, Checkpoint, Observer, Progress, TrainError, TrainingSpec};
-use crate::worker::{by_split, with_training_stack};
+use crate::worker::{by_split, compute_environment, with_training_stack};
 
 static MODELS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/models");
 
@@ -113,8 +114,9 @@ fn file<'a>(directory: &'a Dir<'_>, name: &str) -> anyhow::Result<&'a [u8]> {
 /// `graphkin samples make`: trains the sample detectors and writes them below `out`.
 ///
 /// # Errors
-/// When the training fails, or a file can't be written.
+/// When the training fails, a file can't be written, or the program can't be started anew.
 pub async fn make(out: &Path) -> anyhow::Result<()> {
+    ensure_environment(&compute_environment(cores()))?;
     let family = SampleFamily::ladder();
     // Through a store of its own, so that splits and graph numbers are those that the first start makes.
     let scratch = tempfile::tempdir()?;

@@ -10,7 +10,11 @@ pub use layers::{LayerError, Source, parse, parse_process};
 pub use settings::{Limits, LogFormat, Logging, Place, Settings};
 
 use std::net::SocketAddr;
+use std::num::NonZero;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::Duration;
+use std::{env, io, thread};
 
 use anyhow::Context;
 
@@ -84,10 +88,10 @@ impl Config {
             max_attempts: settings.max_attempts,
             retry_delay: settings.retry_delay,
             threads: match settings.training_threads {
-                0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+                0 => cores(),
                 threads => threads,
             },
-            executable: std::env::current_exe().context("this program's own path, to start training processes")?,
+            executable: env::current_exe().context("this program's own path, to start training processes")?,
             data_dir: place.data_dir.clone(),
             artifact_url: place.artifact_url.clone(),
         };
@@ -106,6 +110,27 @@ impl Config {
             worker,
         })
     }
+}
+
+/// Starts this program anew, in this process and with the same command line, if its environment lacks one of `variables`.
+///
+/// Allocators and thread pools read them once, at the start, and a process can't safely change its own. What is set stays.
+///
+/// # Errors
+/// When the program can't be started anew; it returns otherwise only where nothing is lacking.
+pub fn ensure_environment(variables: &[(&str, String)]) -> io::Result<()> {
+    let lacking: Vec<&(&str, String)> = variables.iter().filter(|(name, _)| env::var_os(name).is_none()).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let lacking = lacking.into_iter().map(|(name, value)| (name, value));
+    Err(Command::new(env::current_exe()?).args(env::args_os().skip(1)).envs(lacking).exec())
+}
+
+/// As many threads as there are cores for this process.
+#[must_use]
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::Graph;
 /// Nodes lie within r + s edges of each other just when the ball of radius r around one meets that of radius s around the
 /// other, so balls tell distances up to twice their largest radius. One word holds 64 nodes: in a graph of some hundred all
 /// balls are made, and two are compared, in about the time of a few searches; memory grows with n².
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Balls {
     /// Words of a ball.
     words: usize,
@@ -18,30 +18,40 @@ pub struct Balls {
 impl Balls {
     #[must_use]
     pub fn of(graph: &Graph, radius: u32) -> Self {
+        let mut balls = Self::default();
+        balls.fill(graph, radius);
+        balls
+    }
+
+    /// Makes the balls of another graph, in the memory that the last ones took.
+    pub fn fill(&mut self, graph: &Graph, radius: u32) {
         let words = words(graph);
-        let mut smaller = vec![0; graph.node_count() * words];
-        for (node, ball) in graph.nodes().zip(smaller.chunks_exact_mut(words)) {
+        self.words = words;
+        self.by_radius.resize_with(radius.max(1) as usize, Vec::new);
+        let Some((first, larger)) = self.by_radius.split_first_mut() else { return };
+        first.clear();
+        first.resize(graph.node_count() * words, 0);
+        for (node, ball) in graph.nodes().zip(first.chunks_exact_mut(words)) {
             for &within in graph.neighbours(node).iter().chain([&node]) {
                 let (word, bit) = place(within);
                 ball[word] |= bit;
             }
         }
-        let mut by_radius = vec![smaller];
-        while by_radius.len() < radius as usize {
-            let smaller = &by_radius[by_radius.len() - 1];
-            let mut larger = smaller.clone();
+        let mut smaller: &[u64] = first;
+        for larger in larger {
+            larger.clear();
+            larger.extend_from_slice(smaller);
             for (node, ball) in graph.nodes().zip(larger.chunks_exact_mut(words)) {
                 for &neighbour in graph.neighbours(node) {
                     let around = &smaller[neighbour as usize * words..][..words];
                     ball.iter_mut().zip(around).for_each(|(word, other)| *word |= other);
                 }
             }
-            by_radius.push(larger);
+            smaller = larger;
         }
-        Self { words, by_radius }
     }
 
-    /// Words that [`Balls::of`] reads, about.
+    /// Words that [`Balls::fill`] reads, about.
     #[must_use]
     pub fn cost(graph: &Graph, radius: u32) -> usize {
         words(graph) * (graph.node_count() + 2 * graph.edge_count()) * radius as usize

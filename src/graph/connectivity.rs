@@ -10,6 +10,10 @@ use super::Graph;
 #[derive(Debug, Clone, Default)]
 pub struct Connectivity {
     nodes: Vec<Visit>,
+    /// The lowest number that an edge leads to from a node or from below it, the edge to its parent aside.
+    lowest: Vec<u32>,
+    /// The nodes from the root to the one at hand, and how many of its edges each has followed.
+    path: Vec<(u32, u32)>,
 }
 
 /// When the search came to a node; it numbers nodes as it meets them.
@@ -28,12 +32,19 @@ struct Visit {
 impl Connectivity {
     #[must_use]
     pub fn of(graph: &Graph) -> Self {
+        let mut connectivity = Self::default();
+        connectivity.search(graph);
+        connectivity
+    }
+
+    /// Searches another graph, in the memory that the last search took.
+    pub fn search(&mut self, graph: &Graph) {
         const NEW: u32 = u32::MAX;
-        let n = graph.node_count();
-        let mut nodes = vec![Visit { number: NEW, ..Visit::default() }; n];
-        // The lowest number that an edge leads to from the node or from below it, the edge to its parent aside.
-        let mut lowest = vec![0_u32; n];
-        let mut path: Vec<(u32, std::slice::Iter<'_, u32>)> = Vec::new();
+        let Self { nodes, lowest, path } = self;
+        nodes.clear();
+        nodes.resize(graph.node_count(), Visit { number: NEW, ..Visit::default() });
+        lowest.clear();
+        lowest.resize(graph.node_count(), 0);
         let mut next = 0;
         for root in graph.nodes() {
             if nodes[root as usize].number != NEW {
@@ -45,12 +56,12 @@ impl Connectivity {
                 lowest[node as usize] = next;
                 next += 1;
             };
-            meet(root, NEW, &mut nodes, &mut lowest);
-            path.push((root, graph.neighbours(root).iter()));
-            while let Some((node, rest)) = path.last_mut() {
+            meet(root, NEW, nodes, lowest);
+            path.push((root, 0));
+            while let Some((node, followed)) = path.last_mut() {
                 let of = *node as usize;
                 let at = nodes[of];
-                let Some(&other) = rest.next() else {
+                let Some(&other) = graph.neighbours(*node).get(*followed as usize) else {
                     path.pop();
                     if let Some(&(above, _)) = path.last() {
                         nodes[of].is_bridge = lowest[of] == at.number;
@@ -59,10 +70,11 @@ impl Connectivity {
                     }
                     continue;
                 };
+                *followed += 1;
                 match nodes[other as usize].number {
                     NEW => {
-                        meet(other, at.number, &mut nodes, &mut lowest);
-                        path.push((other, graph.neighbours(other).iter()));
+                        meet(other, at.number, nodes, lowest);
+                        path.push((other, 0));
                     }
                     // A graph is simple: the only edge to the parent is the tree's.
                     number if number == at.parent => {}
@@ -70,7 +82,6 @@ impl Connectivity {
                 }
             }
         }
-        Self { nodes }
     }
 
     #[must_use]

@@ -15,6 +15,7 @@ pub mod sequence;
 pub mod spread;
 #[cfg(test)]
 pub(crate) mod testing;
+mod workspace;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -24,8 +24,9 @@ use crate::worker::with_training_stack;
 /// What decides a cell's figures beside its task and repeat. A cell that was kept under other settings is made again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Settings {
-    /// Of the program.
+    /// Of the program, and of the detectors that it makes.
     pub(super) version: String,
+    pub(super) format: u32,
     pub(super) kinds: Vec<Kind>,
     /// What every kind is trained with instead of its defaults, where it has such a hyper-parameter.
     pub(super) hyperparameters: Map<String, Value>,

@@ -16,7 +16,10 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::cli::Experiment;
+use crate::config::{cores, ensure_environment};
+use crate::detector::FORMAT;
 use crate::model::Kind;
+use crate::worker::compute_environment;
 use bars::Bars;
 use cell::{Cell, Settings};
 use data::Library;
@@ -28,8 +31,10 @@ const REPEATS: u64 = 5;
 /// Runs what isn't there yet, and writes `report.md` and its pictures.
 ///
 /// # Errors
-/// When a dataset can't be read, a training fails, or a file can't be written.
+/// When a dataset can't be read, a training fails, a file can't be written, or the program can't be started anew.
 pub fn run(arguments: &Experiment) -> anyhow::Result<()> {
+    // As the service's jobs have it.
+    ensure_environment(&compute_environment(cores()))?;
     let settings = settings(arguments);
     let repeats = arguments.repeats.unwrap_or(if arguments.quick { 1 } else { REPEATS });
     ensure!((1..=REPEATS).contains(&repeats), "there are 1 to {REPEATS} repeats");
@@ -83,6 +88,7 @@ fn settings(arguments: &Experiment) -> Settings {
     let hyperparameters = if arguments.quick { quick_hyperparameters() } else { Map::new() };
     Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        format: FORMAT,
         kinds: if arguments.kinds.is_empty() { Kind::ALL.to_vec() } else { arguments.kinds.clone() },
         hyperparameters,
         most_graphs: if arguments.quick { 200 } else { usize::MAX },

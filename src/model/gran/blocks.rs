@@ -106,12 +106,14 @@ impl<'a> Blocks<'a> {
         self.sequence.row(a.max(b)).binary_search(&(a.min(b) as u32)).is_ok()
     }
 
-    /// The existing positions that matter to a block beginning at `first`, ascending.
-    fn field(&self, first: usize, window: usize, marks: &mut Marks) -> Vec<u32> {
+    /// The existing positions that matter to a block beginning at `first`, ascending: to `field`.
+    fn field(&self, first: usize, window: usize, marks: &mut Marks, field: &mut Vec<u32>) {
+        field.clear();
         if self.shape.mode == Mode::Faithful {
-            return (0..first as u32).collect();
+            field.extend(0..first as u32);
+            return;
         }
-        let mut field: Vec<u32> = (window as u32..first as u32).collect();
+        field.extend(window as u32..first as u32);
         marks.clear(self.sequence.node_count());
         field.iter().for_each(|&p| marks.set(p, 0));
         let mut from = 0;
@@ -128,13 +130,12 @@ impl<'a> Blocks<'a> {
             from = to;
         }
         field.sort_unstable();
-        field
     }
 }
 
 /// A number for some positions, forgotten all at once.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+struct Marks {
     values: Vec<(u32, u32)>,
     round: u32,
 }
@@ -155,6 +156,13 @@ impl Marks {
         let (round, value) = self.values[position as usize];
         (round == self.round).then_some(value)
     }
+}
+
+/// Room to make a block in.
+#[derive(Debug, Default)]
+pub(super) struct BlockRoom {
+    marks: Marks,
+    field: Vec<u32>,
 }
 
 /// Blocks of one or several sequences, side by side.
@@ -218,20 +226,21 @@ impl Batch {
     }
 
     /// Adds block `index` of a sequence.
-    pub(super) fn push(&mut self, blocks: &Blocks<'_>, index: usize, sequence: usize, marks: &mut Marks) {
+    pub(super) fn push(&mut self, blocks: &Blocks<'_>, index: usize, sequence: usize, room: &mut BlockRoom) {
+        let BlockRoom { marks, field } = room;
         let (added, counting) = blocks.added(index);
         let window = blocks.window(added.start);
-        let field = blocks.field(added.start, window, marks);
+        blocks.field(added.start, window, marks, field);
         let base = self.codes.len() as u32;
         let new = base + field.len() as u32;
         marks.clear(blocks.sequence.node_count());
-        for (place, &position) in (base..).zip(&field) {
+        for (place, &position) in (base..).zip(field.iter()) {
             marks.set(position, place);
         }
         if self.feature_offsets.is_empty() {
             self.feature_offsets.push(0);
         }
-        for &position in &field {
+        for &position in field.iter() {
             self.codes.push(0);
             self.push_features(blocks, position as usize);
         }
@@ -247,7 +256,7 @@ impl Batch {
             edges.sources.push(source);
             edges.destinations.push(destination);
         };
-        for (place, &position) in (base..).zip(&field) {
+        for (place, &position) in (base..).zip(field.iter()) {
             let earlier = blocks.neighbours(position).iter().take_while(|&&p| (p as usize) < added.start);
             earlier.filter_map(|&p| marks.get(p)).for_each(|source| edge(source, place));
             if place >= new - in_window {
@@ -299,13 +308,13 @@ pub struct BatchBuilder {
     shape: Shape,
     sequences: usize,
     batch: Batch,
-    marks: Marks,
+    room: BlockRoom,
 }
 
 impl BatchBuilder {
     #[must_use]
     pub fn new(shape: Shape) -> Self {
-        Self { shape, sequences: 0, batch: Batch::default(), marks: Marks::default() }
+        Self { shape, sequences: 0, batch: Batch::default(), room: BlockRoom::default() }
     }
 
     #[must_use]
@@ -317,7 +326,7 @@ impl BatchBuilder {
     pub fn push(&mut self, sequence: &Sequence, blocks: impl Iterator<Item = usize>) {
         let told = Blocks::new(sequence, self.shape);
         for index in blocks {
-            self.batch.push(&told, index, self.sequences, &mut self.marks);
+            self.batch.push(&told, index, self.sequences, &mut self.room);
         }
         self.sequences += 1;
     }

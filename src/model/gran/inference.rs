@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::blocks::{Batch, Block, Blocks, Marks, block_count};
+use super::blocks::{Batch, Block, BlockRoom, Blocks, block_count};
 use super::network::{CODES, GranNetwork};
 use super::{SIZES, Shape, SizeLaw};
 use crate::model::Mode;
 use crate::model::likelihood::{FarEdges, OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
+use crate::model::workspace;
 use crate::nn::gru::PackedGru;
 use crate::nn::packed::{Affine, Table, check_weights, relu};
 use crate::nn::pairs::RectifiedDifferences;
@@ -93,21 +94,31 @@ impl GranModel {
 
     /// The likelihood of each sequence. `terms` gets what each is the sum of.
     pub fn likelihoods<T: Terms>(&self, sequences: &[Sequence], terms: &mut T) -> Vec<OrderingLikelihood> {
+        workspace::with(&WORKSPACE, |workspace| self.likelihoods_in(sequences, workspace, terms))
+    }
+
+    fn likelihoods_in<T: Terms>(
+        &self,
+        sequences: &[Sequence],
+        workspace: &mut Workspace,
+        terms: &mut T,
+    ) -> Vec<OrderingLikelihood> {
         let mut likelihoods = vec![OrderingLikelihood::default(); sequences.len()];
-        let (mut batch, mut marks, mut buffers) = (Batch::default(), Marks::default(), Buffers::default());
+        let Workspace { batch, room, buffers } = workspace;
+        batch.clear();
         for (ordering, sequence) in sequences.iter().enumerate() {
             let count = block_count(&self.shape, sequence.node_count());
             let blocks = Blocks::new(sequence, self.shape);
             self.charge_the_rest(ordering, &blocks, count, &mut likelihoods[ordering], terms);
             for index in 0..count {
-                batch.push(&blocks, index, ordering, &mut marks);
+                batch.push(&blocks, index, ordering, room);
                 if batch.edges.len().max(batch.entries.len()) >= PAIRS_AT_ONCE {
-                    self.charge(&mut batch, sequences, &mut likelihoods, &mut buffers, terms);
+                    self.charge(batch, sequences, &mut likelihoods, buffers, terms);
                 }
             }
         }
         if !batch.blocks.is_empty() {
-            self.charge(&mut batch, sequences, &mut likelihoods, &mut buffers, terms);
+            self.charge(batch, sequences, &mut likelihoods, buffers, terms);
         }
         likelihoods
     }
@@ -171,7 +182,8 @@ impl GranModel {
         block_means(batch, &buffers.hidden, self.alpha.last.input_dim(), &mut buffers.means);
         // The last layer is linear, so it is computed of the block's mean.
         self.alpha.last.forward_into(&buffers.means, &mut buffers.alphas);
-        self.charge_blocks(batch, (&buffers.costs, &buffers.alphas), sequences, likelihoods, terms);
+        let Buffers { costs, alphas, mixture, .. } = buffers;
+        self.charge_blocks(batch, (costs, alphas), sequences, likelihoods, mixture, terms);
         batch.clear();
     }
 
@@ -183,16 +195,18 @@ impl GranModel {
         (costs, alphas): (&[f32], &[f32]),
         sequences: &[Sequence],
         likelihoods: &mut [OrderingLikelihood],
+        mixture: &mut Mixture,
         terms: &mut T,
     ) {
         for (block, alphas) in batch.blocks.iter().zip(alphas.chunks_exact(self.shape.mixtures)) {
-            let mixture = Mixture::of(block, batch, costs, alphas);
+            mixture.begin(alphas);
+            let counted = counted(batch, block, costs, self.shape.mixtures);
             let likelihood = &mut likelihoods[block.sequence];
-            likelihood.rows += mixture.cost();
+            likelihood.rows += mixture.cost(counted.clone());
             likelihood.slots += batch.counted[block.entries.clone()].iter().filter(|&&counted| counted).count() as u64;
             if T::WANTED {
                 let sequence = &sequences[block.sequence];
-                mixture.terms(|(row, column), present, cost| {
+                mixture.terms(counted, |(row, column), present, cost| {
                     let (a, b) = (sequence.node(row as usize), sequence.node(column as usize));
                     if a == b {
                         terms.node(block.sequence, a, cost); // the diagonal, which mode `faithful` counts
@@ -325,7 +339,41 @@ impl Head {
     }
 }
 
-#[derive(Default)]
+thread_local! {
+    static WORKSPACE: workspace::Kept<Workspace> = const { workspace::Kept::new(None) };
+}
+
+/// Room for blocks on their way, a batch after another.
+#[derive(Debug, Default)]
+struct Workspace {
+    batch: Batch,
+    room: BlockRoom,
+    buffers: Buffers,
+}
+
+impl workspace::Workspace for Workspace {
+    fn bytes(&self) -> usize {
+        let Buffers {
+            states,
+            received,
+            sources,
+            destinations,
+            gates,
+            scratch,
+            hidden,
+            costs,
+            means,
+            alphas,
+            mixture: _,
+        } = &self.buffers;
+        let buffers = [states, received, sources, destinations, gates, scratch, hidden, costs, means, alphas];
+        let of_batch = self.batch.edges.sources.capacity() + self.batch.positions.capacity();
+        buffers.iter().map(|buffer| buffer.capacity() * size_of::<f32>()).sum::<usize>()
+            + of_batch * size_of::<[u32; 4]>()
+    }
+}
+
+#[derive(Debug, Default)]
 struct Buffers {
     /// `[V, H]`.
     states: Vec<f32>,
@@ -342,55 +390,60 @@ struct Buffers {
     /// `[blocks, H]`, and of it `[blocks, C]`.
     means: Vec<f32>,
     alphas: Vec<f32>,
+    mixture: Mixture,
 }
 
-/// The mixture of Bernoullis of one block.
-struct Mixture<'a> {
-    block: &'a Block,
+/// The entries of a block that count: their positions, their label, what they cost under each of `components`, of
+/// `costs [all entries, C]` in nats.
+fn counted<'a>(
     batch: &'a Batch,
-    /// `[entries, C]` in nats.
+    block: &Block,
     costs: &'a [f32],
+    components: usize,
+) -> impl Iterator<Item = ((u32, u32), bool, &'a [f32])> + Clone {
+    let costs = &costs[block.entries.start * components..block.entries.end * components];
+    let entries = block.entries.clone().zip(costs.chunks_exact(components));
+    entries
+        .filter(|(entry, _)| batch.counted[*entry])
+        .map(|(entry, costs)| (batch.positions[entry], batch.labels[entry], costs))
+}
+
+/// The mixture of Bernoullis of one block after another.
+#[derive(Debug, Default)]
+pub(super) struct Mixture {
     /// ln α, `[C]`.
     log_weights: Vec<f64>,
+    /// Of each component and of what was charged so far, ln of the joint probability.
+    joint: Vec<f64>,
 }
 
-impl<'a> Mixture<'a> {
-    /// Of `costs [all entries, C]`, and the block's `alphas [C]`.
-    fn of(block: &'a Block, batch: &'a Batch, costs: &'a [f32], alphas: &[f32]) -> Self {
-        let costs = &costs[block.entries.start * alphas.len()..block.entries.end * alphas.len()];
-        let mut log_weights: Vec<f64> = alphas.iter().copied().map(f64::from).collect();
-        let normaliser = log_sum_exp(&log_weights);
-        log_weights.iter_mut().for_each(|weight| *weight -= normaliser);
-        Self { block, batch, costs, log_weights }
+impl Mixture {
+    /// Begins with a block of these `alphas [C]`.
+    fn begin(&mut self, alphas: &[f32]) {
+        self.log_weights.clear();
+        self.log_weights.extend(alphas.iter().copied().map(f64::from));
+        let normaliser = log_sum_exp(&self.log_weights);
+        self.log_weights.iter_mut().for_each(|weight| *weight -= normaliser);
     }
 
-    /// The entries that count: their positions, their label, what they cost under each component.
-    fn counted(&self) -> impl Iterator<Item = ((u32, u32), bool, &[f32])> {
-        let components = self.log_weights.len();
-        self.block
-            .entries
-            .clone()
-            .zip(self.costs.chunks_exact(components))
-            .filter(|(entry, _)| self.batch.counted[*entry])
-            .map(|(entry, costs)| (self.batch.positions[entry], self.batch.labels[entry], costs))
-    }
-
-    /// The block's negative log-likelihood in nats.
-    fn cost(&self) -> f64 {
-        let mut joint = self.log_weights.clone();
-        for (_, _, costs) in self.counted() {
-            subtract(&mut joint, costs);
-        }
-        -log_sum_exp(&joint)
+    /// The block's negative log-likelihood in nats, of its entries that count.
+    fn cost<'a>(&mut self, counted: impl Iterator<Item = ((u32, u32), bool, &'a [f32])>) -> f64 {
+        self.joint.clone_from(&self.log_weights);
+        counted.for_each(|(_, _, costs)| subtract(&mut self.joint, costs));
+        -log_sum_exp(&self.joint)
     }
 
     /// What each entry costs given those before it: they add up to the block's cost.
-    fn terms(&self, mut take: impl FnMut((u32, u32), bool, f64)) {
-        let mut joint = self.log_weights.clone();
-        let mut before = log_sum_exp(&joint);
-        for (positions, present, costs) in self.counted() {
-            subtract(&mut joint, costs);
-            let after = log_sum_exp(&joint);
+    fn terms<'a>(
+        &mut self,
+        counted: impl Iterator<Item = ((u32, u32), bool, &'a [f32])>,
+        mut take: impl FnMut((u32, u32), bool, f64),
+    ) {
+        self.joint.clone_from(&self.log_weights);
+        let mut before = log_sum_exp(&self.joint);
+        for (positions, present, costs) in counted {
+            subtract(&mut self.joint, costs);
+            let after = log_sum_exp(&self.joint);
             take(positions, present, before - after);
             before = after;
         }

@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Result};
 
 use super::GranModel;
-use super::blocks::{Batch, Blocks, Marks, block_count};
-use super::inference::block_means;
+use super::blocks::{Batch, BlockRoom, Blocks, block_count};
+use super::inference::{Mixture, block_means};
 use super::network::GranNetwork;
 use crate::model::likelihood::{OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
@@ -38,13 +38,13 @@ impl PlacedGran {
     pub fn likelihoods<T: Terms>(&self, sequences: &[Sequence], terms: &mut T) -> Result<Vec<OrderingLikelihood>> {
         let shape = self.model.shape();
         let mut likelihoods = vec![OrderingLikelihood::default(); sequences.len()];
-        let (mut batch, mut marks) = (Batch::default(), Marks::default());
+        let (mut batch, mut room) = (Batch::default(), BlockRoom::default());
         for (ordering, sequence) in sequences.iter().enumerate() {
             let count = block_count(shape, sequence.node_count());
             let blocks = Blocks::new(sequence, *shape);
             self.model.charge_the_rest(ordering, &blocks, count, &mut likelihoods[ordering], terms);
             for index in 0..count {
-                batch.push(&blocks, index, ordering, &mut marks);
+                batch.push(&blocks, index, ordering, &mut room);
                 if batch.edge_count().max(batch.entry_count()) >= PAIRS_AT_ONCE {
                     self.charge(&mut batch, sequences, &mut likelihoods, terms)?;
                 }
@@ -73,7 +73,7 @@ impl PlacedGran {
         bernoulli_costs(&mut costs);
         let mut alphas = Vec::new();
         block_means(batch, &alpha, self.model.shape().mixtures, &mut alphas);
-        self.model.charge_blocks(batch, (&costs, &alphas), sequences, likelihoods, terms);
+        self.model.charge_blocks(batch, (&costs, &alphas), sequences, likelihoods, &mut Mixture::default(), terms);
         batch.clear();
         Ok(())
     }

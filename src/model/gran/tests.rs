@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use proptest::prelude::*;
 
-use super::blocks::{Blocks, Marks};
+use super::blocks::{BlockRoom, Blocks};
 use super::{Batch, BatchBuilder, GranModel, GranNetwork, Shape, block_count, buffers};
 use crate::graph::testing::{any_graph, complete, graph, random_graph};
 use crate::model::Mode;
@@ -60,6 +60,24 @@ fn shapes() -> Vec<Shape> {
     }
     shapes.push(Shape { propagations: 2, layers: 1, ..SHAPE });
     shapes
+}
+
+/// Whatever the number of nodes, only a dozen lists that say what a sequence is made of are its own.
+#[test]
+fn scored_again_sequences_take_little_memory() {
+    let (_, parameters, _) = network(&SHAPE, DType::F32, 3);
+    let model = model(&SHAPE, parameters.snapshot().unwrap(), 0.3);
+    let again = |nodes: usize| {
+        let graph = random_graph(nodes, 2 * nodes, 1);
+        let sequences = told(&graph, &orders(&graph, 4));
+        let likelihoods = model.likelihoods(&sequences, &mut NoTerms);
+        let allocated = allocation_counter::measure(|| {
+            assert_eq!(model.likelihoods(&sequences, &mut NoTerms), likelihoods);
+        });
+        allocated.count_total
+    };
+    let [few, many] = [30, 600].map(again);
+    assert!(few.max(many) <= 4 * 12, "{few} and {many} allocations");
 }
 
 // Normalisation.
@@ -131,7 +149,7 @@ proptest! {
             for index in 0..block_count(&shape, graph.node_count()) {
                 let log_probability = |blocks: &Blocks<'_>| {
                     let mut batch = Batch::default();
-                    batch.push(blocks, index, 0, &mut Marks::default());
+                    batch.push(blocks, index, 0, &mut BlockRoom::default());
                     values(&network.log_probabilities(&batch, DType::F64, &Device::Cpu).unwrap())[0]
                 };
                 let (lean, whole) = (log_probability(&blocks), log_probability(&greedy));

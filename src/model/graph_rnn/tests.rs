@@ -60,6 +60,24 @@ fn variants() -> [Shape; 4] {
     .map(|(mode, variant)| Shape { mode, variant, ..SHAPE })
 }
 
+/// Whatever the number of nodes, only a dozen lists that say what a sequence is made of are its own.
+#[test]
+fn scored_again_sequences_take_little_memory() {
+    let (_, parameters, _) = network(&SHAPE, DType::F32, 3);
+    let model = model(&SHAPE, parameters.snapshot().unwrap(), 0.3);
+    let again = |nodes: usize| {
+        let graph = random_graph(nodes, 2 * nodes, 1);
+        let sequences = told(&graph, &orders(&graph, 4));
+        let likelihoods = model.likelihoods(&sequences, &mut NoTerms);
+        let allocated = allocation_counter::measure(|| {
+            assert_eq!(model.likelihoods(&sequences, &mut NoTerms), likelihoods);
+        });
+        allocated.count_total
+    };
+    let [few, many] = [30, 600].map(again);
+    assert!(few.max(many) <= 4 * 12, "{few} and {many} allocations");
+}
+
 // Normalisation.
 
 #[test]

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::Masking;
-use super::path::PathClasses;
+use super::path::{PathClasses, PathRoom};
 use super::sample::EdgeSample;
 use crate::graph::Graph;
-use crate::graph::path::PathFinder;
 use crate::model::Vocabulary;
 use crate::nn::edges::EdgeList;
 use crate::nn::message_passing::Adjacency;
@@ -45,7 +44,7 @@ pub struct BatchBuilder {
     masking: Masking,
     layers: usize,
     vocabulary: Vocabulary,
-    paths: PathFinder,
+    paths: PathRoom,
     /// The row of each node of the graph at hand, where it is in the batch.
     rows: Vec<Option<u32>>,
     batch: Batch,
@@ -54,13 +53,13 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     #[must_use]
     pub fn new(masking: Masking, layers: usize, vocabulary: Vocabulary) -> Self {
-        Self { masking, layers, vocabulary, paths: PathFinder::new(), rows: Vec::new(), batch: empty() }
+        Self { masking, layers, vocabulary, paths: PathRoom::default(), rows: Vec::new(), batch: empty() }
     }
 
     /// Adds a graph's samples: the whole graph once, or for `full-mask` each sample's own copy without its edge.
     pub fn push(&mut self, graph: &Graph, samples: &[EdgeSample]) {
-        let mut finder = std::mem::take(&mut self.paths);
-        let mut paths = PathClasses::new(graph, &mut finder, samples.len());
+        let mut room = std::mem::take(&mut self.paths);
+        let mut paths = PathClasses::new(graph, &mut room, samples.len());
         match self.masking {
             Masking::Kept => {
                 self.rows.clear();
@@ -82,7 +81,7 @@ impl BatchBuilder {
                 }
             }
         }
-        self.paths = finder;
+        self.paths = room;
     }
 
     /// Nodes and pairs collected so far.

@@ -1,18 +1,18 @@
 //! The network without autograd: weights packed, and for `full-mask` only what a removed edge changes computed again.
 
 use std::collections::BTreeMap;
+use std::mem::swap;
 
 use candle_core::{Result, Tensor, bail};
 
 use super::Masking;
 use super::batch::is_edge;
-use super::changes::{ChangeFinder, Overlay, Plan, row};
+use super::changes::{ChangeFinder, Overlay, Plans, row};
 use super::network::MaskedNetwork;
-use super::path::PathClasses;
+use super::path::{PathClasses, PathRoom};
 use super::sample::EdgeSample;
 use crate::graph::Graph;
-use crate::graph::path::PathFinder;
-use crate::model::{Cost, Kind, MaskedHyperparameters, Vocabulary};
+use crate::model::{Cost, Kind, MaskedHyperparameters, Vocabulary, workspace};
 use crate::nn::graph_convolution::Convolution;
 use crate::nn::layer::normalise;
 use crate::nn::packed::{Affine, Table, check_weights, floats, relu};
@@ -98,31 +98,29 @@ impl MaskedModel {
     /// The logits of samples, in their order. Samples of one edge must stand together, as `sample::draw` gives them.
     #[must_use]
     pub fn logits(&self, graph: &Graph, samples: &[EdgeSample]) -> Logits {
-        let groups: Vec<&[EdgeSample]> = samples.chunk_by(|a, b| a.edge == b.edge).collect();
-        let base = self.embed(graph);
-        let mut finder = PathFinder::new();
-        let mut paths = PathClasses::new(graph, &mut finder, samples.len());
-        let mut changes = ChangeFinder::new(graph.node_count());
-        let mut logits = Logits::default();
-        for groups in groups.chunks(EDGES_AT_ONCE) {
-            let overlays = match self.masking {
-                Masking::Kept => Vec::new(),
-                Masking::Removed => self.embed_without(graph, &base, groups, &mut changes),
-            };
-            let mut pairs = Pairs::default();
-            for (index, group) in groups.iter().enumerate() {
-                let edge = group[0].edge;
-                let overlay = overlays.get(index);
-                let around = paths.of(edge, Some(edge));
-                let without = (self.masking == Masking::Removed).then_some(edge);
-                self.push_pair(&mut pairs, &base, overlay, edge, around);
-                for pair in group.iter().filter_map(|sample| sample.non_edge) {
-                    self.push_pair(&mut pairs, &base, overlay, pair, paths.of(pair, without));
-                }
+        workspace::with(&WORKSPACE, |workspace| self.logits_in(graph, samples, workspace))
+    }
+
+    fn logits_in(&self, graph: &Graph, samples: &[EdgeSample], workspace: &mut Workspace) -> Logits {
+        let Workspace { base, buffers, changes, plans, pairs, paths } = workspace;
+        self.embed(graph, base, buffers);
+        changes.begin(graph.node_count());
+        let mut paths = PathClasses::new(graph, paths, samples.len());
+        let mut logits =
+            Logits { edges: Vec::with_capacity(samples.len()), non_edges: Vec::with_capacity(samples.len()) };
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let taken: usize = groups(rest).take(EDGES_AT_ONCE).map(<[EdgeSample]>::len).sum();
+            let (together, later) = rest.split_at(taken);
+            rest = later;
+            if self.masking == Masking::Removed {
+                plans.clear(self.config.layers);
+                groups(together).for_each(|group| changes.plan(graph, group, plans));
+                self.embed_without(graph, base, plans, changes, buffers);
             }
-            let judged = self.judge(&pairs);
-            let mut judged = judged.into_iter();
-            for group in groups {
+            self.collect_pairs(together, &mut paths, base, (plans, &buffers.rows), pairs);
+            let mut judged = self.judge(pairs, buffers).iter().copied();
+            for group in groups(together) {
                 let edge = judged.next().unwrap_or(f32::NAN);
                 logits.edges.extend(std::iter::repeat_n(edge, group.len()));
                 let non_edges = group.iter().filter(|sample| sample.non_edge.is_some()).count();
@@ -130,6 +128,37 @@ impl MaskedModel {
             }
         }
         logits
+    }
+
+    /// The pairs of samples: of each group its edge, then its non-edges. `rows` are the last embeddings that masked edges
+    /// change, edge after edge.
+    fn collect_pairs(
+        &self,
+        samples: &[EdgeSample],
+        paths: &mut PathClasses<'_>,
+        base: &[Vec<f32>],
+        (plans, rows): (&Plans, &[f32]),
+        pairs: &mut Pairs,
+    ) {
+        pairs.features.clear();
+        pairs.path_classes.clear();
+        let mut rest = rows;
+        for (index, group) in groups(samples).enumerate() {
+            let edge = group[0].edge;
+            let (without, overlay) = match self.masking {
+                Masking::Kept => (None, None),
+                Masking::Removed => {
+                    let nodes = plans.nodes(index, self.config.layers);
+                    let (rows, others) = rest.split_at(nodes.len() * self.config.hidden_dim);
+                    rest = others;
+                    (Some(edge), Some(Overlay { nodes, rows }))
+                }
+            };
+            self.push_pair(pairs, base, overlay, edge, paths.of(edge, Some(edge)));
+            for pair in group.iter().filter_map(|sample| sample.non_edge) {
+                self.push_pair(pairs, base, overlay, pair, paths.of(pair, without));
+            }
+        }
     }
 
     /// The completion score, in (0, 1), of each of the edges given; nothing is sampled.
@@ -174,29 +203,29 @@ impl MaskedModel {
         }
     }
 
-    /// The embeddings of all nodes after each layer, the input first: `layers + 1` matrices `[N, H]`.
-    fn embed(&self, graph: &Graph) -> Vec<Vec<f32>> {
-        let (n, h) = (graph.node_count(), self.config.hidden_dim);
-        let mut levels = Vec::with_capacity(self.config.layers + 1);
-        let mut input = Vec::with_capacity(n * h);
-        for node in 0..n as u32 {
-            self.push_input(graph, node, graph.degree(node), &mut input);
+    /// The embeddings of all nodes after each layer, the input first, to `levels`: `layers + 1` matrices `[N, H]`.
+    fn embed(&self, graph: &Graph, levels: &mut Vec<Vec<f32>>, buffers: &mut Buffers) {
+        let h = self.config.hidden_dim;
+        levels.resize_with(self.config.layers + 1, Vec::new);
+        let Some((input, rest)) = levels.split_first_mut() else { return };
+        input.clear();
+        for node in graph.nodes() {
+            self.push_input(graph, node, graph.degree(node), input);
         }
-        levels.push(input);
-        for layer in &self.convolutions {
-            let previous = &levels[levels.len() - 1];
-            let mut sums = vec![0.0; n * h];
-            for (node, sum) in sums.chunks_exact_mut(h).enumerate() {
-                let neighbours = graph.neighbours(node as u32);
+        let mut previous: &[f32] = input;
+        for (layer, next) in self.convolutions.iter().zip(rest) {
+            buffers.aggregates.clear();
+            buffers.aggregates.resize(previous.len(), 0.0);
+            for (node, sum) in graph.nodes().zip(buffers.aggregates.chunks_exact_mut(h)) {
+                let neighbours = graph.neighbours(node);
                 for &other in neighbours {
                     add(sum, row(previous, other, h));
                 }
                 self.finish_aggregate(sum, neighbours.len());
             }
-            let next = self.convolve(layer, previous, sums);
-            levels.push(next);
+            self.convolve(layer, previous, &mut buffers.aggregates, &mut buffers.hidden, next);
+            previous = next;
         }
-        levels
     }
 
     /// Turns a neighbour sum into what the convolution aggregates.
@@ -208,83 +237,84 @@ impl MaskedModel {
     }
 
     /// One convolution of R rows: own embeddings and aggregates in, new embeddings out, all `[R, H]`.
-    fn convolve(&self, [first, second]: &[Affine; 2], own: &[f32], mut aggregate: Vec<f32>) -> Vec<f32> {
-        let mut update = match self.config.convolution {
+    fn convolve(
+        &self,
+        [first, second]: &[Affine; 2],
+        own: &[f32],
+        aggregates: &mut [f32],
+        hidden: &mut Vec<f32>,
+        update: &mut Vec<f32>,
+    ) {
+        match self.config.convolution {
             Convolution::Gin => {
-                add(&mut aggregate, own);
-                let mut hidden = first.forward(&aggregate);
-                relu(&mut hidden);
-                second.forward(&hidden)
+                add(aggregates, own);
+                first.rectified_into(aggregates, hidden);
+                second.rectified_into(hidden, update);
             }
             Convolution::Sage => {
-                let mut update = first.forward(own);
-                add(&mut update, &second.forward(&aggregate));
-                update
+                first.forward_into(own, update);
+                second.forward_into(aggregates, hidden);
+                add(update, hidden);
+                relu(update);
             }
-        };
-        relu(&mut update);
-        normalise(&mut update, self.config.hidden_dim);
-        update
+        }
+        normalise(update, self.config.hidden_dim);
     }
 
-    /// For each group the final embeddings that its masked edge changes, among those its pairs need.
+    /// For each planned edge the last embeddings that masking it changes, among those its pairs need: to `buffers.rows`, edge
+    /// after edge.
     fn embed_without(
         &self,
         graph: &Graph,
         base: &[Vec<f32>],
-        groups: &[&[EdgeSample]],
+        plans: &Plans,
         changes: &mut ChangeFinder,
-    ) -> Vec<Overlay> {
+        buffers: &mut Buffers,
+    ) {
         let h = self.config.hidden_dim;
-        let plans: Vec<Plan> = groups.iter().map(|group| changes.plan(graph, group, self.config.layers)).collect();
-        let mut overlays: Vec<Overlay> = plans
-            .iter()
-            .map(|plan| {
-                let nodes = plan.recompute[0].clone();
-                let mut rows = Vec::with_capacity(nodes.len() * h);
-                for &node in &nodes {
-                    // Only the masked edge's own ends change at the input: each has one neighbour less.
-                    self.push_input(graph, node, graph.degree(node) - 1, &mut rows);
-                }
-                Overlay { nodes, rows }
-            })
-            .collect();
+        let Buffers { own, aggregates, hidden, rows, next } = buffers;
+        rows.clear();
+        for (index, _) in plans.edges() {
+            for &node in plans.nodes(index, 0) {
+                // Only the masked edge's own ends change at the input: each has one neighbour less.
+                self.push_input(graph, node, graph.degree(node) - 1, rows);
+            }
+        }
         for (level, layer) in self.convolutions.iter().enumerate() {
-            let (mut own, mut aggregates) = (Vec::new(), Vec::new());
-            for (plan, overlay) in plans.iter().zip(&overlays) {
+            own.clear();
+            aggregates.clear();
+            aggregates.resize(plans.row_count(level + 1) * h, 0.0);
+            let mut sums = aggregates.chunks_exact_mut(h);
+            let mut rest = rows.as_slice();
+            for (index, edge) in plans.edges() {
+                let nodes = plans.nodes(index, level);
+                let (of_edge, others) = rest.split_at(nodes.len() * h);
+                rest = others;
+                let overlay = Overlay { nodes, rows: of_edge };
                 changes.lay(overlay);
-                for &node in &plan.recompute[level + 1] {
+                for (&node, sum) in plans.nodes(index, level + 1).iter().zip(&mut sums) {
                     own.extend_from_slice(changes.embedding(overlay, &base[level], node, h));
-                    let start = aggregates.len();
-                    aggregates.resize(start + h, 0.0);
                     let mut degree = 0;
                     for &other in graph.neighbours(node) {
-                        if !is_edge(Some(plan.edge), node, other) {
-                            add(&mut aggregates[start..], changes.embedding(overlay, &base[level], other, h));
+                        if !is_edge(Some(edge), node, other) {
+                            add(sum, changes.embedding(overlay, &base[level], other, h));
                             degree += 1;
                         }
                     }
-                    self.finish_aggregate(&mut aggregates[start..], degree);
+                    self.finish_aggregate(sum, degree);
                 }
                 changes.lift(overlay);
             }
-            let updated = self.convolve(layer, &own, aggregates);
-            let mut rest = updated.as_slice();
-            for (plan, overlay) in plans.iter().zip(&mut overlays) {
-                let nodes = plan.recompute[level + 1].clone();
-                let (rows, more) = rest.split_at(nodes.len() * h);
-                *overlay = Overlay { rows: rows.to_vec(), nodes };
-                rest = more;
-            }
+            self.convolve(layer, own, aggregates, hidden, next);
+            swap(rows, next);
         }
-        overlays
     }
 
     fn push_pair(
         &self,
         pairs: &mut Pairs,
         base: &[Vec<f32>],
-        overlay: Option<&Overlay>,
+        overlay: Option<Overlay<'_>>,
         (a, b): (u32, u32),
         path: usize,
     ) {
@@ -297,21 +327,62 @@ impl MaskedModel {
         pairs.path_classes.push(path);
     }
 
-    fn judge(&self, pairs: &Pairs) -> Vec<f32> {
+    fn judge<'a>(&self, pairs: &Pairs, buffers: &'a mut Buffers) -> &'a [f32] {
         let h = self.config.hidden_dim;
-        let mut hidden = self.pair_first.forward(&pairs.features); // [P, 2 H] -> [P, H]
-        for (row, &path) in hidden.chunks_exact_mut(h).zip(&pairs.path_classes) {
+        let Buffers { own, aggregates: hidden, next: logits, .. } = buffers;
+        self.pair_first.forward_into(&pairs.features, own); // [P, 2 H] -> [P, H]
+        for (row, &path) in own.chunks_exact_mut(h).zip(&pairs.path_classes) {
             add(row, &self.path_embedding[path * h..(path + 1) * h]);
         }
-        relu(&mut hidden);
-        let mut hidden = self.pair_second.forward(&hidden);
-        relu(&mut hidden);
-        self.output.forward(&hidden)
+        relu(own);
+        self.pair_second.rectified_into(own, hidden);
+        self.output.forward_into(hidden, logits);
+        logits
     }
 }
 
+/// Samples by their edge.
+fn groups(samples: &[EdgeSample]) -> impl Iterator<Item = &[EdgeSample]> {
+    samples.chunk_by(|a, b| a.edge == b.edge)
+}
+
+thread_local! {
+    static WORKSPACE: workspace::Kept<Workspace> = const { workspace::Kept::new(None) };
+}
+
+/// Room for a graph and its samples.
+#[derive(Debug, Default)]
+struct Workspace {
+    /// The embeddings of the whole graph.
+    base: Vec<Vec<f32>>,
+    buffers: Buffers,
+    changes: ChangeFinder,
+    plans: Plans,
+    pairs: Pairs,
+    paths: PathRoom,
+}
+
+impl workspace::Workspace for Workspace {
+    fn bytes(&self) -> usize {
+        let Buffers { own, aggregates, hidden, rows, next } = &self.buffers;
+        let others = [own, aggregates, hidden, rows, next, &self.pairs.features];
+        self.base.iter().chain(others).map(|buffer| buffer.capacity() * size_of::<f32>()).sum()
+    }
+}
+
+/// Rows on their way through the layers.
+#[derive(Debug, Default)]
+struct Buffers {
+    own: Vec<f32>,
+    aggregates: Vec<f32>,
+    hidden: Vec<f32>,
+    /// What masked edges change, at the level at hand and at the next.
+    rows: Vec<f32>,
+    next: Vec<f32>,
+}
+
 /// Pairs to judge: `features [P, 2 H]` and a path class each.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Pairs {
     features: Vec<f32>,
     path_classes: Vec<usize>,

@@ -17,64 +17,75 @@ const LONG: u32 = 8;
 /// Words of balls that are read in the time of a search, about: where a graph's many pairs are worth them, they are made.
 const WORDS_A_SEARCH: usize = 1_000;
 
+/// Room for searches in one graph after another.
+#[derive(Debug, Default)]
+pub(super) struct PathRoom {
+    finder: PathFinder,
+    balls: Balls,
+    connectivity: Connectivity,
+}
+
 /// The path classes of pairs of a graph's nodes.
 #[derive(Debug)]
 pub(super) struct PathClasses<'a> {
     graph: &'a Graph,
-    finder: &'a mut PathFinder,
+    room: &'a mut PathRoom,
     /// Pairs in the whole graph that will be asked for.
     pairs: usize,
-    /// Made when first asked for, as is what follows.
-    balls: Option<Balls>,
-    connectivity: Option<Connectivity>,
+    /// Whether the room has this graph's: made when first asked for.
+    has_balls: bool,
+    has_connectivity: bool,
 }
 
 impl<'a> PathClasses<'a> {
     /// `pairs` is about how many are asked for without an edge to avoid.
-    pub(super) fn new(graph: &'a Graph, finder: &'a mut PathFinder, pairs: usize) -> Self {
-        Self { graph, finder, pairs, balls: None, connectivity: None }
+    pub(super) fn new(graph: &'a Graph, room: &'a mut PathRoom, pairs: usize) -> Self {
+        Self { graph, room, pairs, has_balls: false, has_connectivity: false }
     }
 
     /// The class of the shortest path between two nodes, as if `without_edge` were not in the graph.
     pub(super) fn of(&mut self, (a, b): (u32, u32), without_edge: Option<(u32, u32)>) -> usize {
-        match self.length(a, b, without_edge) {
-            Some(length) => length.saturating_sub(2) as usize,
-            None => {
-                let connectivity = self.connectivity.get_or_insert_with(|| Connectivity::of(self.graph));
-                if connectivity.connected(a, b, without_edge) { PATH_CLASSES - 2 } else { PATH_CLASSES - 1 }
-            }
+        if let Some(length) = self.length(a, b, without_edge) {
+            return length.saturating_sub(2) as usize;
         }
+        if !self.has_connectivity {
+            self.room.connectivity.search(self.graph);
+            self.has_connectivity = true;
+        }
+        if self.room.connectivity.connected(a, b, without_edge) { PATH_CLASSES - 2 } else { PATH_CLASSES - 1 }
     }
 
     /// The number of edges on a shortest path, where it isn't long.
     fn length(&mut self, a: u32, b: u32, without_edge: Option<(u32, u32)>) -> Option<u32> {
         const RADIUS: u32 = LONG / 2;
         if without_edge.is_some() || Balls::cost(self.graph, RADIUS) > self.pairs * WORDS_A_SEARCH {
-            return self.finder.distance(self.graph, a, b, without_edge, LONG - 1);
+            return self.room.finder.distance(self.graph, a, b, without_edge, LONG - 1);
         }
-        let balls = self.balls.get_or_insert_with(|| Balls::of(self.graph, RADIUS));
-        balls.distance(a, b, LONG - 1)
+        if !self.has_balls {
+            self.room.balls.fill(self.graph, RADIUS);
+            self.has_balls = true;
+        }
+        self.room.balls.distance(a, b, LONG - 1)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::PathClasses;
-    use crate::graph::path::PathFinder;
+    use super::{PathClasses, PathRoom};
     use crate::graph::testing::{cycle, path};
 
     #[test]
     fn lengths_from_two_on_then_long_then_none() {
-        let mut finder = PathFinder::new();
+        let mut room = PathRoom::default();
         let line = path(12);
         // By search, and by balls.
         for pairs in [0, 1_000] {
-            let mut classes = PathClasses::new(&line, &mut finder, pairs);
+            let mut classes = PathClasses::new(&line, &mut room, pairs);
             let of: Vec<usize> = (2..12).map(|to| classes.of((0, to), None)).collect();
             assert_eq!(of, [0, 1, 2, 3, 4, 5, 6, 6, 6, 6]);
             assert_eq!(classes.of((4, 5), Some((4, 5))), 7);
         }
         let ring = cycle(12);
-        assert_eq!(PathClasses::new(&ring, &mut finder, 1).of((4, 5), Some((5, 4))), 6);
+        assert_eq!(PathClasses::new(&ring, &mut room, 1).of((4, 5), Some((5, 4))), 6);
     }
 }

@@ -80,6 +80,20 @@ impl Fixture {
     }
 }
 
+/// With labels, so that all buffers are in use; of one connected graph, so that no pair wants to know of another component.
+#[test]
+fn scored_again_a_graph_takes_no_memory_but_for_the_logits() {
+    let fixture = Fixture::new(Convolution::Gin, true, DType::F32);
+    let graph = random_graph(40, 0.2, 1);
+    let samples = draw(&graph, 100, &mut stream(2, "test", 0));
+    for masking in [Masking::Kept, Masking::Removed] {
+        let model = fixture.model(masking);
+        let logits = model.logits(&graph, &samples);
+        let allocated = allocation_counter::measure(|| assert_eq!(model.logits(&graph, &samples), logits));
+        assert_eq!(allocated.count_total, 2, "{masking:?}");
+    }
+}
+
 fn assert_close(a: &[f32], b: &[f32], what: &str) {
     assert_eq!(a.len(), b.len(), "{what}");
     for (a, b) in a.iter().zip(b) {

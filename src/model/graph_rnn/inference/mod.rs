@@ -20,6 +20,7 @@ use super::network::GraphRnnNetwork;
 use super::rows::Rows;
 use crate::model::likelihood::{FarEdges, OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
+use crate::model::workspace;
 use crate::nn::lanes::LANES;
 use crate::nn::packed::check_weights;
 use graph_level::{GraphLevel, Group};
@@ -40,6 +41,24 @@ pub struct GraphRnnModel {
     far: FarEdges,
     graph_level: GraphLevel,
     slot_level: SlotLevel,
+}
+
+thread_local! {
+    static WORKSPACE: workspace::Kept<Workspace> = const { workspace::Kept::new(None) };
+}
+
+/// Room for groups of sequences on their way.
+#[derive(Debug, Default)]
+struct Workspace {
+    group: Group,
+    buffers: SlotBuffers,
+}
+
+impl workspace::Workspace for Workspace {
+    fn bytes(&self) -> usize {
+        // What is larger than a step of a group or a tile of rows.
+        (self.group.features.capacity() + self.group.stops.capacity()) * size_of::<f32>()
+    }
 }
 
 /// A sequence and its rows.
@@ -74,6 +93,15 @@ impl GraphRnnModel {
 
     /// The likelihood of each sequence. `terms` gets what each is the sum of.
     pub fn likelihoods<T: Terms>(&self, sequences: &[Sequence], terms: &mut T) -> Vec<OrderingLikelihood> {
+        workspace::with(&WORKSPACE, |workspace| self.likelihoods_in(sequences, workspace, terms))
+    }
+
+    fn likelihoods_in<T: Terms>(
+        &self,
+        sequences: &[Sequence],
+        Workspace { group, buffers }: &mut Workspace,
+        terms: &mut T,
+    ) -> Vec<OrderingLikelihood> {
         let told: Vec<Told<'_>> =
             sequences.iter().map(|sequence| Told { sequence, rows: Rows::new(sequence, &self.shape) }).collect();
         let mut tally = Tally::new(self.shape.mode, &told, terms);
@@ -81,18 +109,18 @@ impl GraphRnnModel {
         let mut longest_first: Vec<usize> = (0..told.len()).collect();
         longest_first.sort_by_key(|&index| Reverse(told[index].rows.count()));
         let arch = Arch::new();
-        let (mut group, mut slots, mut buffers) = (Group::default(), Vec::new(), SlotBuffers::default());
+        let mut slots = Vec::new();
         for members in longest_first.chunks(GROUP) {
             let rows: Vec<&Rows> = members.iter().map(|&index| &told[index].rows).collect();
             let longest = rows.first().map_or(0, |rows| rows.count());
-            self.graph_level.start(rows.len(), &mut group);
+            self.graph_level.start(rows.len(), group);
             for first in (0..longest).step_by(ROWS_AT_ONCE) {
                 let range = first..(first + ROWS_AT_ONCE).min(longest);
-                self.graph_level.advance(&rows, range.clone(), &mut group);
+                self.graph_level.advance(&rows, range.clone(), group);
                 tally.begin(members, range.clone(), &group.stops);
                 self.list_slots(&rows, range, &mut slots);
                 for tile in slots.chunks(LANES) {
-                    self.slot_level.costs(arch, tile, &group.features, &mut buffers);
+                    self.slot_level.costs(arch, tile, &group.features, buffers);
                     for (lane, row) in tile.iter().enumerate() {
                         tally.charge_row(row, buffers.costs_of(lane, row.width));
                     }
