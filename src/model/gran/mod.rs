@@ -9,6 +9,7 @@
 mod blocks;
 mod hyperparameters;
 mod inference;
+mod mixture;
 mod network;
 #[cfg(test)]
 mod parity;

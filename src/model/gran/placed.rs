@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Result};
 
 use super::GranModel;
 use super::blocks::{Batch, BlockRoom, Blocks, block_count};
-use super::inference::{Mixture, block_means};
+use super::inference::block_means;
+use super::mixture::Mixture;
 use super::network::GranNetwork;
 use crate::model::likelihood::{OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
