@@ -98,7 +98,7 @@ impl MaskedModel {
     /// The logits of samples, in their order. Samples of one edge must stand together, as `sample::draw` gives them.
     #[must_use]
     pub fn logits(&self, graph: &Graph, samples: &[EdgeSample]) -> Logits {
-        workspace::with(&WORKSPACE, |workspace| self.logits_in(graph, samples, workspace))
+        WORKSPACE.with(|kept| workspace::with(kept, |workspace| self.logits_in(graph, samples, workspace)))
     }
 
     fn logits_in(&self, graph: &Graph, samples: &[EdgeSample], workspace: &mut Workspace) -> Logits {

@@ -93,7 +93,7 @@ impl GraphRnnModel {
 
     /// The likelihood of each sequence. `terms` gets what each is the sum of.
     pub fn likelihoods<T: Terms>(&self, sequences: &[Sequence], terms: &mut T) -> Vec<OrderingLikelihood> {
-        workspace::with(&WORKSPACE, |workspace| self.likelihoods_in(sequences, workspace, terms))
+        WORKSPACE.with(|kept| workspace::with(kept, |workspace| self.likelihoods_in(sequences, workspace, terms)))
     }
 
     fn likelihoods_in<T: Terms>(
