@@ -22,6 +22,7 @@ impl Budget {
         Self { limit, left: limit }
     }
 
+    #[inline]
     fn spend(&mut self, bytes: usize) -> Result<(), TuError> {
         self.left = self.left.checked_sub(bytes as u64).ok_or_else(|| {
             TuError::TooLarge(format!("the archive unpacks to more than the limit of {} bytes", self.limit))
@@ -177,7 +178,7 @@ fn plain_pair(text: &[u8]) -> Option<((i64, i64), usize)> {
 }
 
 /// The number of one to nine digits at a place, and where it ends.
-#[inline]
+#[inline(always)]
 fn digits(text: &[u8], start: usize) -> Option<(i64, usize)> {
     if let Some(&eight) = text.get(start..).and_then(|rest| rest.first_chunk()) {
         match leading_digits(u64::from_le_bytes(eight)) {
@@ -199,7 +200,7 @@ fn digits(text: &[u8], start: usize) -> Option<(i64, usize)> {
 
 /// The number that the digits at the beginning of eight bytes make, the first byte the lowest, and how many they are: without
 /// a branch for each.
-#[inline]
+#[inline(always)]
 fn leading_digits(bytes: u64) -> (u32, usize) {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let values = bytes ^ (EACH * u64::from(b'0'));
