@@ -22,7 +22,6 @@ impl Budget {
         Self { limit, left: limit }
     }
 
-    #[inline]
     fn spend(&mut self, bytes: usize) -> Result<(), TuError> {
         self.left = self.left.checked_sub(bytes as u64).ok_or_else(|| {
             TuError::TooLarge(format!("the archive unpacks to more than the limit of {} bytes", self.limit))
@@ -178,15 +177,8 @@ fn plain_pair(text: &[u8]) -> Option<((i64, i64), usize)> {
 }
 
 /// The number of one to nine digits at a place, and where it ends.
-#[inline(always)]
+#[inline]
 fn digits(text: &[u8], start: usize) -> Option<(i64, usize)> {
-    if let Some(&eight) = text.get(start..).and_then(|rest| rest.first_chunk()) {
-        match leading_digits(u64::from_le_bytes(eight)) {
-            (_, 0) => return None,
-            (_, 8) => {} // perhaps there are more
-            (value, count) => return Some((value.into(), start + count)),
-        }
-    }
     let (mut value, mut at) = (0_u32, start);
     while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit <= 9) {
         if at - start == 9 {
@@ -196,22 +188,6 @@ fn digits(text: &[u8], start: usize) -> Option<(i64, usize)> {
         at += 1;
     }
     (at > start).then_some((value.into(), at))
-}
-
-/// The number that the digits at the beginning of eight bytes make, the first byte the lowest, and how many they are: without
-/// a branch for each.
-#[inline(always)]
-fn leading_digits(bytes: u64) -> (u32, usize) {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let values = bytes ^ (EACH * u64::from(b'0'));
-    // Of each byte the highest bit, where its value is above 9; what is carried reaches only bytes behind such a one.
-    let others = (values.wrapping_add(EACH * (0x7f - 9)) | values) & (EACH * 0x80);
-    let count = (others.trailing_zeros() / 8) as usize;
-    // The digits as the last ones, behind zeros; then neighbours make numbers of two, four and eight.
-    let digits = values.unbounded_shl(64 - 8 * count as u32);
-    let pairs = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    ((fours.wrapping_mul(10_000) + (fours >> 32)) as u32, count)
 }
 
 /// What is before and after the first comma.
@@ -319,15 +295,6 @@ mod tests {
             prop_assert!(lines.next().unwrap().is_none());
             let left = budget.left;
             prop_assert_eq!(u64::MAX - left, text.len() as u64);
-        }
-
-        #[test]
-        fn digits_end_where_the_number_does(number in "[0-9]{0,11}", rest in prop::collection::vec(any::<u8>(), 0..9)) {
-            let end = rest.first().is_none_or(|byte| !byte.is_ascii_digit());
-            prop_assume!(end);
-            let text = [b"x", number.as_bytes(), &rest].concat();
-            let expected = (1..=9).contains(&number.len()).then(|| (number.parse().unwrap(), 1 + number.len()));
-            prop_assert_eq!(digits(&text, 1), expected);
         }
 
         #[test]
