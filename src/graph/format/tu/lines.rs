@@ -72,19 +72,35 @@ impl<'a, R: Read> Lines<'a, R> {
         }
     }
 
+    /// Hands the first integer of each line that is left to `take`, whose refusal is the line's error.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is of one lifetime only")]
+    pub(super) fn integers(&mut self, take: impl FnMut(i64) -> Result<(), String>) -> Result<(), TuError> {
+        self.each(plain_integer, |line| line.first_integer(), take)
+    }
+
     /// Hands the two integers of each line that is left to `take`, whose refusal is the line's error.
-    pub(super) fn pairs(&mut self, mut take: impl FnMut(i64, i64) -> Result<(), String>) -> Result<(), TuError> {
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is of one lifetime only")]
+    pub(super) fn pairs(&mut self, take: impl FnMut((i64, i64)) -> Result<(), String>) -> Result<(), TuError> {
+        self.each(plain_pair, |line| line.pair(), take)
+    }
+
+    /// `plain` reads what a buffer begins with, and gives how long it is, `any` a line of any form.
+    fn each<T>(
+        &mut self,
+        plain: impl Fn(&[u8]) -> Option<(T, usize)>,
+        any: impl Fn(&Line<'_>) -> Result<T, TuError>,
+        mut take: impl FnMut(T) -> Result<(), String>,
+    ) -> Result<(), TuError> {
         loop {
-            // Nearly all lines of the largest file are plain and whole in the buffer: in one pass, from where they are.
-            while let Some((pair, length)) = plain_pair(&self.buffer[self.unread.clone()]) {
+            // Nearly all lines of the large files are plain and whole in the buffer: in one pass, from where they are.
+            while let Some((value, length)) = plain(&self.buffer[self.unread.clone()]) {
                 self.budget.spend(length)?;
                 self.number += 1;
                 self.unread.start += length;
-                take(pair.0, pair.1).map_err(|detail| self.error(self.number, detail))?;
+                take(value).map_err(|detail| self.error(self.number, detail))?;
             }
             let Some(line) = self.next()? else { return Ok(()) };
-            let (a, b) = line.pair()?;
-            take(a, b).map_err(|detail| line.error(detail))?;
+            take(any(&line)?).map_err(|detail| line.error(detail))?;
         }
     }
 
@@ -162,7 +178,14 @@ impl Line<'_> {
     }
 }
 
-/// The line `12, 345` that some bytes begin with, and its length with its end; `None` of a line of any other form.
+/// The line `12` that some bytes begin with, and its length with its end; `None` of a line of any other form.
+#[inline]
+fn plain_integer(text: &[u8]) -> Option<(i64, usize)> {
+    let (value, at) = digits(text, 0)?;
+    Some((value, line_end(text, at)?))
+}
+
+/// The line `12, 345`, likewise.
 #[inline]
 fn plain_pair(text: &[u8]) -> Option<((i64, i64), usize)> {
     let (first, mut at) = digits(text, 0)?;
@@ -171,9 +194,15 @@ fn plain_pair(text: &[u8]) -> Option<((i64, i64), usize)> {
     }
     at += 1;
     at += usize::from(text.get(at) == Some(&b' '));
-    let (second, mut at) = digits(text, at)?;
+    let (second, at) = digits(text, at)?;
+    Some(((first, second), line_end(text, at)?))
+}
+
+/// Behind the end of a line that ends at a place.
+#[inline]
+fn line_end(text: &[u8], mut at: usize) -> Option<usize> {
     at += usize::from(text.get(at) == Some(&b'\r'));
-    (text.get(at) == Some(&b'\n')).then_some(((first, second), at + 1))
+    (text.get(at) == Some(&b'\n')).then_some(at + 1)
 }
 
 /// The number of one to nine digits at a place, and where it ends.
@@ -258,14 +287,29 @@ mod tests {
             let text = format!("{a},{blank}{b}\n{b},{a}\r\n0,0");
             let (mut budget, mut read) = (Budget::new(u64::MAX), Vec::new());
             let mut lines = Lines::new("file", Trickle(text.as_bytes()), &mut budget);
-            lines.pairs(|a, b| { read.push((a, b)); Ok(()) }).unwrap();
+            lines.pairs(|pair| { read.push(pair); Ok(()) }).unwrap();
             prop_assert_eq!(read, [(a, b), (b, a), (0, 0)]);
             prop_assert_eq!(u64::MAX - budget.left, text.len() as u64);
             let mut budget = Budget::new(u64::MAX);
             let mut lines = Lines::new("file", Trickle(text.as_bytes()), &mut budget);
-            let refused = lines.pairs(|first, _| if first == b { Err("no".to_owned()) } else { Ok(()) });
+            let refused = lines.pairs(|(first, _)| if first == b { Err("no".to_owned()) } else { Ok(()) });
             let Err(TuError::Line { line, .. }) = refused else { panic!("it was not refused") };
             prop_assert_eq!(line, if a == b { 1 } else { 2 });
+            let (mut budget, mut read) = (Budget::new(u64::MAX), Vec::new());
+            let mut lines = Lines::new("file", Trickle(text.as_bytes()), &mut budget);
+            lines.integers(|first| { read.push(first); Ok(()) }).unwrap();
+            prop_assert_eq!(read, [a, b, 0]);
+        }
+
+        #[test]
+        fn an_integer_reads_as_it_is_written(integers in prop::collection::vec(any::<i64>(), 1..9), small: bool) {
+            let integers: Vec<i64> = integers.into_iter().map(|i| if small { i % 1_000_000 } else { i }).collect();
+            let text: String = integers.iter().map(|integer| format!("{integer}\n")).collect();
+            let (mut budget, mut read) = (Budget::new(u64::MAX), Vec::new());
+            let mut lines = Lines::new("file", Trickle(text.as_bytes()), &mut budget);
+            lines.integers(|integer| { read.push(integer); Ok(()) }).unwrap();
+            prop_assert_eq!(read, integers);
+            prop_assert_eq!(u64::MAX - budget.left, text.len() as u64);
         }
 
         #[test]

@@ -169,30 +169,31 @@ struct Nodes {
 /// The nodes of a graph need not stand together: each is numbered by its order among those of its graph.
 fn read_indicator(mut lines: Lines<'_, impl Read>, graphs: usize) -> Result<Nodes, TuError> {
     let mut nodes = Nodes { place: Vec::new(), counts: vec![0; graphs], labels: None };
-    while let Some(line) = lines.next()? {
-        let number = line.first_integer()?;
+    lines.integers(|number| {
         let graph = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
         let Some((graph, count)) = graph.and_then(|graph| Some((graph, nodes.counts.get_mut(graph)?))) else {
-            return Err(line.error(format!("there is no graph {number}: there are labels for graphs 1 to {graphs}")));
+            return Err(format!("there is no graph {number}: there are labels for graphs 1 to {graphs}"));
         };
         if nodes.place.len() == u32::MAX as usize {
-            return Err(line.error("there are more nodes than can be counted"));
+            return Err("there are more nodes than can be counted".to_owned());
         }
         nodes.place.push((graph as u32, *count));
         *count += 1;
-    }
+        Ok(())
+    })?;
     Ok(nodes)
 }
 
 fn read_node_labels(mut lines: Lines<'_, impl Read>, file: &str, nodes: &mut Nodes) -> Result<(), TuError> {
     let count = nodes.place.len();
     let mut labels = Vec::with_capacity(count);
-    while let Some(line) = lines.next()? {
+    lines.integers(|label| {
         if labels.len() == count {
-            return Err(line.error(format!("there are more labels than the {count} nodes")));
+            return Err(format!("there are more labels than the {count} nodes"));
         }
-        labels.push(line.first_integer()?);
-    }
+        labels.push(label);
+        Ok(())
+    })?;
     if labels.len() < count {
         return Err(TuError::Invalid(format!("{file} has {} labels for {count} nodes", labels.len())));
     }
@@ -203,7 +204,7 @@ fn read_node_labels(mut lines: Lines<'_, impl Read>, file: &str, nodes: &mut Nod
 /// The edges of each graph as they are listed, by the numbers of its nodes.
 fn read_arcs(mut lines: Lines<'_, impl Read>, nodes: &Nodes) -> Result<Vec<Vec<(u32, u32)>>, TuError> {
     let mut arcs = vec![Vec::new(); nodes.counts.len()];
-    lines.pairs(|a, b| {
+    lines.pairs(|(a, b)| {
         let place = |node: i64| {
             let index = usize::try_from(node).ok().and_then(|node| node.checked_sub(1));
             let place = index.and_then(|index| nodes.place.get(index)).copied();
