@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::likelihood::Terms;
+use super::likelihood::{OrderingLikelihood, Terms};
 use super::sequence::Sequence;
 use crate::graph::Graph;
 use crate::graph::order::random_bfs_order;
-use crate::graph::testing::graph;
+use crate::graph::testing::{graph, random_graph};
 use crate::nn::seed::stream;
 
 /// Every breadth-first sequence of `nodes` nodes as a graph whose nodes stand in that order.
@@ -53,4 +53,17 @@ pub(crate) fn orders(graph: &Graph, count: u64) -> Vec<Vec<u32>> {
 /// The graph in each of the orderings.
 pub(crate) fn told(graph: &Graph, orders: &[Vec<u32>]) -> Vec<Sequence> {
     orders.iter().map(|order| Sequence::new(graph, order.clone())).collect()
+}
+
+/// That sequences scored again take as little memory with many nodes as with few: a dozen lists each, which say what they are
+/// made of.
+pub(crate) fn assert_little_memory_again(likelihoods: impl Fn(&[Sequence]) -> Vec<OrderingLikelihood>) {
+    const SEQUENCES: u64 = 4;
+    for nodes in [30, 600] {
+        let graph = random_graph(nodes, 2 * nodes, 1);
+        let sequences = told(&graph, &orders(&graph, SEQUENCES));
+        let first = likelihoods(&sequences);
+        let allocated = allocation_counter::measure(|| assert_eq!(likelihoods(&sequences), first)).count_total;
+        assert!(allocated <= SEQUENCES * 12, "{allocated} allocations for {nodes} nodes");
+    }
 }

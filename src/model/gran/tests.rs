@@ -13,7 +13,7 @@ use crate::model::Mode;
 use crate::model::golden::{assert_close, values};
 use crate::model::likelihood::NoTerms;
 use crate::model::sequence::Sequence;
-use crate::model::testing::{TermSums, orders, sequences, told};
+use crate::model::testing::{TermSums, assert_little_memory_again, orders, sequences, told};
 use crate::nn::parameters::{Parameters, Scheme};
 
 pub(super) const SHAPE: Shape = Shape {
@@ -62,22 +62,11 @@ fn shapes() -> Vec<Shape> {
     shapes
 }
 
-/// Whatever the number of nodes, only a dozen lists that say what a sequence is made of are its own.
 #[test]
 fn scored_again_sequences_take_little_memory() {
     let (_, parameters, _) = network(&SHAPE, DType::F32, 3);
     let model = model(&SHAPE, parameters.snapshot().unwrap(), 0.3);
-    let again = |nodes: usize| {
-        let graph = random_graph(nodes, 2 * nodes, 1);
-        let sequences = told(&graph, &orders(&graph, 4));
-        let likelihoods = model.likelihoods(&sequences, &mut NoTerms);
-        let allocated = allocation_counter::measure(|| {
-            assert_eq!(model.likelihoods(&sequences, &mut NoTerms), likelihoods);
-        });
-        allocated.count_total
-    };
-    let [few, many] = [30, 600].map(again);
-    assert!(few.max(many) <= 4 * 12, "{few} and {many} allocations");
+    assert_little_memory_again(|sequences| model.likelihoods(sequences, &mut NoTerms));
 }
 
 // Normalisation.
