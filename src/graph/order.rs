@@ -1,7 +1,5 @@
 //! Breadth-first orderings.
 
-use std::collections::VecDeque;
-
 use rand::Rng;
 use rand::seq::SliceRandom;
 
@@ -11,31 +9,44 @@ use super::Graph;
 /// start again in the next component where one ends.
 #[must_use]
 pub fn random_bfs_order<R: Rng + ?Sized>(graph: &Graph, rng: &mut R) -> Vec<u32> {
-    let mut starts: Vec<u32> = graph.nodes().collect();
-    starts.shuffle(rng);
     let mut order = Vec::with_capacity(graph.node_count());
-    let mut seen = vec![false; graph.node_count()];
-    let mut queue = VecDeque::new();
-    let mut fresh = Vec::new();
-    for start in starts {
-        if std::mem::replace(&mut seen[start as usize], true) {
-            continue;
-        }
-        queue.push_back(start);
-        while let Some(node) = queue.pop_front() {
-            order.push(node);
-            fresh.clear();
-            fresh.extend(
-                graph
-                    .neighbours(node)
-                    .iter()
-                    .filter(|&&neighbour| !std::mem::replace(&mut seen[neighbour as usize], true)),
-            );
-            fresh.shuffle(rng);
-            queue.extend(&fresh);
+    BreadthFirst::default().order(graph, rng, &mut order);
+    order
+}
+
+/// Draws orderings, one after another in the same memory.
+#[derive(Debug, Default)]
+pub struct BreadthFirst {
+    starts: Vec<u32>,
+    seen: Vec<bool>,
+}
+
+impl BreadthFirst {
+    /// Makes `order` what [`random_bfs_order`] gives.
+    pub fn order<R: Rng + ?Sized>(&mut self, graph: &Graph, rng: &mut R, order: &mut Vec<u32>) {
+        let Self { starts, seen } = self;
+        starts.clear();
+        starts.extend(graph.nodes());
+        starts.shuffle(rng);
+        seen.clear();
+        seen.resize(graph.node_count(), false);
+        order.clear();
+        let mut is_new = |node: u32| !std::mem::replace(&mut seen[node as usize], true);
+        for &start in starts.iter() {
+            if !is_new(start) {
+                continue;
+            }
+            // What was found and not yet gone on from is the end of the ordering itself.
+            let mut next = order.len();
+            order.push(start);
+            while let Some(&node) = order.get(next) {
+                next += 1;
+                let found = order.len();
+                order.extend(graph.neighbours(node).iter().copied().filter(|&neighbour| is_new(neighbour)));
+                order[found..].shuffle(rng);
+            }
         }
     }
-    order
 }
 
 /// The most places that an edge spans in an ordering of all nodes; 0 without edges.

@@ -8,10 +8,9 @@ use candle_core::Tensor;
 use super::gran::{self, GranModel};
 use super::graph_rnn::{self, GraphRnnModel};
 use super::likelihood::{Likelihood, NoTerms, OrderingLikelihood, Terms};
-use super::sequence::Sequence;
-use super::{Cost, Evidence, Observation, Vocabulary, spread};
+use super::sequence::{Sequence, SequenceRoom};
+use super::{Cost, Evidence, Observation, Vocabulary, spread, workspace};
 use crate::graph::Graph;
-use crate::graph::order::random_bfs_order;
 use crate::nn::seed::stream;
 
 /// Nodes and edges of all orderings that are held at once: bounds the memory of large graphs under many orderings.
@@ -157,29 +156,52 @@ pub(super) fn in_orderings<E>(
 ) -> Result<Vec<Vec<OrderingLikelihood>>, E> {
     let count = orderings.max(1);
     let mut found: Vec<Vec<OrderingLikelihood>> = graphs.iter().map(|_| Vec::with_capacity(count)).collect();
-    let (mut held, mut owners, mut size) = (Vec::new(), Vec::new(), 0);
-    let mut compute = |held: &mut Vec<Sequence>, owners: &mut Vec<usize>| {
-        let likelihoods = compute(held)?;
-        held.clear();
-        for (owner, likelihood) in owners.drain(..).zip(likelihoods) {
-            found[owner].push(likelihood);
+    let mut graph_of_next = (0..graphs.len()).flat_map(|graph| std::iter::repeat_n(graph, count));
+    let mut compute = |sequences: &[Sequence]| {
+        for (likelihood, graph) in compute(sequences)?.into_iter().zip(&mut graph_of_next) {
+            found[graph].push(likelihood);
         }
         Ok(())
     };
-    for (owner, graph) in graphs.iter().enumerate() {
-        let weight = graph.node_count() + graph.edge_count();
-        for index in 0..count as u64 {
-            if size + weight > HELD_AT_ONCE && !held.is_empty() {
-                compute(&mut held, &mut owners)?;
-                size = 0;
+    HELD.with(|kept| {
+        workspace::with(kept, |Held { sequences, room }| {
+            let (mut held, mut size) = (0, 0);
+            for graph in graphs {
+                let weight = graph.node_count() + graph.edge_count();
+                for index in 0..count as u64 {
+                    if size + weight > HELD_AT_ONCE && held > 0 {
+                        compute(&sequences[..held])?;
+                        (held, size) = (0, 0);
+                    }
+                    if held == sequences.len() {
+                        sequences.push(Sequence::default());
+                    }
+                    sequences[held].draw(graph, &mut stream(seed, "orderings", index), room);
+                    held += 1;
+                    size += weight;
+                }
             }
-            held.push(Sequence::new(graph, random_bfs_order(graph, &mut stream(seed, "orderings", index))));
-            owners.push(owner);
-            size += weight;
-        }
-    }
-    compute(&mut held, &mut owners)?;
+            compute(&sequences[..held])
+        })
+    })?;
     Ok(found)
+}
+
+thread_local! {
+    static HELD: workspace::Kept<Held> = const { workspace::Kept::new(None) };
+}
+
+/// Sequences that are scored together.
+#[derive(Debug, Default)]
+struct Held {
+    sequences: Vec<Sequence>,
+    room: SequenceRoom,
+}
+
+impl workspace::Workspace for Held {
+    fn bytes(&self) -> usize {
+        self.sequences.iter().map(Sequence::bytes).sum()
+    }
 }
 
 /// The statistics that a graph is judged by (Morningstar et al. 2020, density of states estimation: several statistics of a model tell more than its

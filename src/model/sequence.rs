@@ -1,6 +1,9 @@
 //! A graph as a sequence: its nodes in a breadth-first ordering, each with its links to earlier ones.
 
+use rand::Rng;
+
 use crate::graph::Graph;
+use crate::graph::order::BreadthFirst;
 
 /// A graph in an ordering: position t holds the node `order[t]`.
 ///
@@ -8,7 +11,7 @@ use crate::graph::Graph;
 /// step back within a component: node t + 1 links to nothing before the parent of node t, and to nothing in an earlier
 /// component. So the *slots* of a row, the positions that it may link to, begin at a frontier that the rows before it
 /// settle; no slot before it needs a probability, and dropping those keeps the sum over all sequences at one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sequence {
     order: Vec<u32>,
     /// `offsets[t]..offsets[t + 1]` is the range of row t in `links`; N + 1 entries.
@@ -23,26 +26,48 @@ impl Sequence {
     /// `order` names each node of `graph` once, breadth-first ([`crate::graph::order::random_bfs_order`]).
     #[must_use]
     pub fn new(graph: &Graph, order: Vec<u32>) -> Self {
+        let mut sequence = Self { order, ..Self::default() };
+        sequence.link(graph, &mut Vec::new());
+        sequence
+    }
+
+    /// Becomes the graph in a random breadth-first ordering.
+    pub fn draw<R: Rng + ?Sized>(&mut self, graph: &Graph, rng: &mut R, room: &mut SequenceRoom) {
+        room.search.order(graph, rng, &mut self.order);
+        self.link(graph, &mut room.places);
+    }
+
+    /// Makes the rows of the ordering; `places` is room for the position of each node.
+    fn link(&mut self, graph: &Graph, places: &mut Vec<u32>) {
+        let Self { order, offsets, links, frontier } = self;
         let n = graph.node_count();
         debug_assert_eq!(order.len(), n, "an ordering names every node");
-        let mut place = vec![0_u32; n];
-        for (position, &node) in (0..).zip(&order) {
-            place[node as usize] = position;
+        places.resize(n, 0);
+        for (position, &node) in (0..).zip(order.iter()) {
+            places[node as usize] = position;
         }
-        let mut offsets = Vec::with_capacity(n + 1);
-        let mut links = Vec::with_capacity(graph.edge_count());
-        let mut frontier = Vec::with_capacity(n + 1);
+        offsets.clear();
+        offsets.reserve(n + 1);
+        links.clear();
+        links.reserve(graph.edge_count());
+        frontier.clear();
+        frontier.reserve(n + 1);
         offsets.push(0);
         frontier.push(0);
-        for (position, &node) in (0..).zip(&order) {
+        for (position, &node) in (0..).zip(order.iter()) {
             let start = links.len();
-            links.extend(graph.neighbours(node).iter().map(|&v| place[v as usize]).filter(|&p| p < position));
+            links.extend(graph.neighbours(node).iter().map(|&v| places[v as usize]).filter(|&p| p < position));
             links[start..].sort_unstable();
             // A node without a parent starts a component: the next may link to it and to nothing before.
             frontier.push(links.get(start).copied().unwrap_or(position));
             offsets.push(links.len() as u32);
         }
-        Self { order, offsets, links, frontier }
+    }
+
+    /// Bytes that it holds room for.
+    pub(super) fn bytes(&self) -> usize {
+        let Self { order, offsets, links, frontier } = self;
+        [order, offsets, links, frontier].iter().map(|list| list.capacity() * size_of::<u32>()).sum()
     }
 
     #[must_use]
@@ -83,6 +108,13 @@ impl Sequence {
             .max()
             .unwrap_or(0)
     }
+}
+
+/// Room to draw sequences in.
+#[derive(Debug, Default)]
+pub struct SequenceRoom {
+    search: BreadthFirst,
+    places: Vec<u32>,
 }
 
 #[cfg(test)]

@@ -27,20 +27,30 @@ pub fn block_count(shape: &Shape, nodes: usize) -> usize {
 pub(super) struct Blocks<'a> {
     pub(super) sequence: &'a Sequence,
     shape: Shape,
-    /// Neighbours of each position along which messages pass, ascending, as compressed rows.
+    ways: &'a Ways,
+}
+
+/// Neighbours of each position along which messages pass, ascending, as compressed rows.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
     offsets: Vec<u32>,
     neighbours: Vec<u32>,
+    /// Where the next neighbour of each position goes, while they are found.
+    next: Vec<u32>,
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(sequence: &'a Sequence, shape: Shape) -> Self {
+    /// The blocks of a sequence; what `ways` held before is lost.
+    pub(super) fn new(sequence: &'a Sequence, shape: Shape, ways: &'a mut Ways) -> Self {
         let n = sequence.node_count();
         let span = match shape.mode {
             Mode::Faithful => n,
             Mode::Proper => shape.max_prev_node,
         };
         let links = |t: usize| sequence.row(t).iter().copied().filter(move |&p| t - p as usize <= span);
-        let mut offsets = vec![0_u32; n + 1];
+        let Ways { offsets, neighbours, next } = ways;
+        offsets.clear();
+        offsets.resize(n + 1, 0);
         for t in 0..n {
             for p in links(t) {
                 offsets[t + 1] += 1;
@@ -48,8 +58,9 @@ impl<'a> Blocks<'a> {
             }
         }
         (0..n).for_each(|t| offsets[t + 1] += offsets[t]);
-        let mut next = offsets.clone();
-        let mut neighbours = vec![0; offsets[n] as usize];
+        next.clone_from(offsets);
+        neighbours.clear();
+        neighbours.resize(offsets[n] as usize, 0);
         let mut put = |of: usize, other: u32| {
             neighbours[next[of] as usize] = other;
             next[of] += 1;
@@ -61,7 +72,7 @@ impl<'a> Blocks<'a> {
                 put(p as usize, t as u32);
             }
         }
-        Self { sequence, shape, offsets, neighbours }
+        Self { sequence, shape, ways }
     }
 
     fn stride(&self) -> usize {
@@ -99,7 +110,8 @@ impl<'a> Blocks<'a> {
     }
 
     fn neighbours(&self, position: u32) -> &[u32] {
-        &self.neighbours[self.offsets[position as usize] as usize..self.offsets[position as usize + 1] as usize]
+        let Ways { offsets, neighbours, .. } = self.ways;
+        &neighbours[offsets[position as usize] as usize..offsets[position as usize + 1] as usize]
     }
 
     fn linked(&self, a: usize, b: usize) -> bool {
@@ -308,13 +320,14 @@ pub struct BatchBuilder {
     shape: Shape,
     sequences: usize,
     batch: Batch,
+    ways: Ways,
     room: BlockRoom,
 }
 
 impl BatchBuilder {
     #[must_use]
     pub fn new(shape: Shape) -> Self {
-        Self { shape, sequences: 0, batch: Batch::default(), room: BlockRoom::default() }
+        Self { shape, sequences: 0, batch: Batch::default(), ways: Ways::default(), room: BlockRoom::default() }
     }
 
     #[must_use]
@@ -324,7 +337,7 @@ impl BatchBuilder {
 
     /// Adds those blocks of a sequence; each is less than its [`block_count`].
     pub fn push(&mut self, sequence: &Sequence, blocks: impl Iterator<Item = usize>) {
-        let told = Blocks::new(sequence, self.shape);
+        let told = Blocks::new(sequence, self.shape, &mut self.ways);
         for index in blocks {
             self.batch.push(&told, index, self.sequences, &mut self.room);
         }

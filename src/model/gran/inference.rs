@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::blocks::{Batch, BlockRoom, Blocks, block_count};
+use super::blocks::{Batch, BlockRoom, Blocks, Ways, block_count};
 use super::mixture::{Mixture, counted};
 use super::network::{CODES, GranNetwork};
 use super::{SIZES, Shape, SizeLaw};
@@ -105,11 +105,11 @@ impl GranModel {
         terms: &mut T,
     ) -> Vec<OrderingLikelihood> {
         let mut likelihoods = vec![OrderingLikelihood::default(); sequences.len()];
-        let Workspace { batch, room, buffers } = workspace;
+        let Workspace { ways, batch, room, buffers } = workspace;
         batch.clear();
         for (ordering, sequence) in sequences.iter().enumerate() {
             let count = block_count(&self.shape, sequence.node_count());
-            let blocks = Blocks::new(sequence, self.shape);
+            let blocks = Blocks::new(sequence, self.shape, ways);
             self.charge_the_rest(ordering, &blocks, count, &mut likelihoods[ordering], terms);
             for index in 0..count {
                 batch.push(&blocks, index, ordering, room);
@@ -347,6 +347,7 @@ thread_local! {
 /// Room for blocks on their way, a batch after another.
 #[derive(Debug, Default)]
 struct Workspace {
+    ways: Ways,
     batch: Batch,
     room: BlockRoom,
     buffers: Buffers,

@@ -32,7 +32,7 @@ pub use size_law::SizeLaw;
 use super::Mode;
 use super::likelihood::FarEdges;
 use super::sequence::Sequence;
-use blocks::Blocks;
+use blocks::{Blocks, Ways};
 
 /// The name of the buffer that holds the sizes of the training graphs, `[sizes, 2]`: each with its count.
 const SIZES: &str = "sizes";
@@ -43,8 +43,9 @@ const SIZES: &str = "sizes";
 /// When candle fails.
 pub fn buffers(shape: &Shape, sequences: &[Sequence], sizes: &[usize]) -> Result<BTreeMap<String, Tensor>> {
     let (mut edges, mut slots, mut rows) = (0, 0, 0);
+    let mut ways = Ways::default();
     for sequence in sequences {
-        let blocks = Blocks::new(sequence, *shape);
+        let blocks = Blocks::new(sequence, *shape, &mut ways);
         for position in 1..sequence.node_count() {
             let (far_slots, far_edges) = blocks.far(position);
             slots += far_slots;

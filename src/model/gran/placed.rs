@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result};
 
 use super::GranModel;
-use super::blocks::{Batch, BlockRoom, Blocks, block_count};
+use super::blocks::{Batch, BlockRoom, Blocks, Ways, block_count};
 use super::inference::block_means;
 use super::mixture::Mixture;
 use super::network::GranNetwork;
@@ -39,10 +39,10 @@ impl PlacedGran {
     pub fn likelihoods<T: Terms>(&self, sequences: &[Sequence], terms: &mut T) -> Result<Vec<OrderingLikelihood>> {
         let shape = self.model.shape();
         let mut likelihoods = vec![OrderingLikelihood::default(); sequences.len()];
-        let (mut batch, mut room) = (Batch::default(), BlockRoom::default());
+        let (mut ways, mut batch, mut room) = (Ways::default(), Batch::default(), BlockRoom::default());
         for (ordering, sequence) in sequences.iter().enumerate() {
             let count = block_count(shape, sequence.node_count());
-            let blocks = Blocks::new(sequence, *shape);
+            let blocks = Blocks::new(sequence, *shape, &mut ways);
             self.model.charge_the_rest(ordering, &blocks, count, &mut likelihoods[ordering], terms);
             for index in 0..count {
                 batch.push(&blocks, index, ordering, &mut room);

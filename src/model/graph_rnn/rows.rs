@@ -16,7 +16,7 @@ use crate::model::sequence::Sequence;
 /// In mode `faithful` a row has min(t, M) slots, nodes that the search from the first doesn't reach leave empty rows behind,
 /// and so does the end. In mode `proper` a row has the slots that a breadth-first ordering leaves open, those beyond M are
 /// out of reach and counted apart, an empty row starts a component, and the end is said by a stop bit instead of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Slots in reach of each row.
     widths: Vec<u32>,
@@ -33,19 +33,28 @@ pub struct Rows {
 impl Rows {
     #[must_use]
     pub fn new(sequence: &Sequence, shape: &Shape) -> Self {
+        let mut rows = Self::default();
+        rows.read(sequence, shape);
+        rows
+    }
+
+    /// Becomes the rows of a sequence.
+    pub(super) fn read(&mut self, sequence: &Sequence, shape: &Shape) {
         let (n, m) = (sequence.node_count(), shape.max_prev_node);
         let told = match shape.mode {
             Mode::Proper => n,
             Mode::Faithful => sequence.first_component(),
         };
-        let mut rows = Self {
-            widths: Vec::with_capacity(n),
-            offsets: Vec::with_capacity(n + 1),
-            ones: Vec::new(),
-            far: Vec::with_capacity(n),
-            lost_nodes: n - told,
-        };
-        rows.offsets.push(0);
+        let Self { widths, offsets, ones, far, lost_nodes } = self;
+        *lost_nodes = n - told;
+        widths.clear();
+        widths.reserve(n);
+        far.clear();
+        far.reserve(n);
+        ones.clear();
+        offsets.clear();
+        offsets.reserve(n + 1);
+        offsets.push(0);
         for t in 1..=n {
             let open = match shape.mode {
                 Mode::Proper => t - sequence.frontier(t),
@@ -54,14 +63,20 @@ impl Rows {
             let width = open.min(m);
             let links = if t < told { sequence.row(t) } else { &[] };
             let slots = links.iter().rev().map(|&p| t as u32 - 1 - p);
-            let before = rows.ones.len();
-            rows.ones.extend(slots.take_while(|&k| (k as usize) < width));
-            let far_edges = links.len() - (rows.ones.len() - before);
-            rows.widths.push(width as u32);
-            rows.far.push(((open - width) as u32, far_edges as u32));
-            rows.offsets.push(rows.ones.len() as u32);
+            let before = ones.len();
+            ones.extend(slots.take_while(|&k| (k as usize) < width));
+            let far_edges = links.len() - (ones.len() - before);
+            widths.push(width as u32);
+            far.push(((open - width) as u32, far_edges as u32));
+            offsets.push(ones.len() as u32);
         }
-        rows
+    }
+
+    /// Bytes that they hold room for.
+    pub(super) fn bytes(&self) -> usize {
+        let Self { widths, offsets, ones, far, lost_nodes: _ } = self;
+        [widths, offsets, ones].iter().map(|list| list.capacity() * size_of::<u32>()).sum::<usize>()
+            + far.capacity() * size_of::<(u32, u32)>()
     }
 
     /// N: rows, the last one's end of the sequence included.

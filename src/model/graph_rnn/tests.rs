@@ -10,11 +10,12 @@ use super::batch::{Batch, BatchBuilder};
 use super::{GraphRnnModel, GraphRnnNetwork, Rows, Shape, Variant, buffers};
 use crate::graph::order::random_bfs_order;
 use crate::graph::testing::{any_graph, complete, graph, random_graph};
-use crate::model::Mode;
+use crate::model::autoregressive::Network;
 use crate::model::golden::{assert_close, values};
 use crate::model::likelihood::{NoTerms, OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
-use crate::model::testing::{TermSums, assert_little_memory_again, orders, sequences, told};
+use crate::model::testing::{TermSums, assert_no_memory_again, orders, sequences, told};
+use crate::model::{AutoregressiveModel, Mode, Vocabulary};
 use crate::nn::loss::binary_cross_entropy;
 use crate::nn::parameters::{Parameters, Scheme};
 use crate::nn::seed::stream;
@@ -61,10 +62,24 @@ fn variants() -> [Shape; 4] {
 }
 
 #[test]
-fn scored_again_sequences_take_little_memory() {
+fn sequences_scored_again_take_no_memory_but_the_answers() {
     let (_, parameters, _) = network(&SHAPE, DType::F32, 3);
     let model = model(&SHAPE, parameters.snapshot().unwrap(), 0.3);
-    assert_little_memory_again(|sequences| model.likelihoods(sequences, &mut NoTerms));
+    assert_no_memory_again(|sequences| model.likelihoods(sequences, &mut NoTerms));
+}
+
+#[test]
+fn orderings_drawn_again_take_no_memory_but_the_answers() {
+    let (_, parameters, _) = network(&SHAPE, DType::F32, 3);
+    let model = model(&SHAPE, parameters.snapshot().unwrap(), 0.3);
+    let model = AutoregressiveModel::new(Network::GraphRnn(model), Vocabulary::default());
+    for (nodes, orderings) in [(30, 1), (600, 10)] {
+        let graph = random_graph(nodes, 2 * nodes, 1);
+        let first = model.likelihood(&graph, orderings, 1, &mut NoTerms);
+        let again = || assert_eq!(model.likelihood(&graph, orderings, 1, &mut NoTerms), first);
+        // The list of the graphs, of this one's orderings, and the one that the model gives those in.
+        assert_eq!(allocation_counter::measure(again).count_total, 3, "{orderings} orderings of {nodes} nodes");
+    }
 }
 
 // Normalisation.

@@ -18,12 +18,13 @@ pub struct EdgeSample {
 /// Every edge comes up ⌊count/m⌋ or ⌈count/m⌉ times: with at most `count` edges nothing is left to chance but the
 /// remainder, with more they are drawn without replacement. The edges come sorted, so that repeats stand together.
 pub fn draw(graph: &Graph, count: usize, rng: &mut impl Rng) -> Vec<EdgeSample> {
-    let edges: Vec<(u32, u32)> = graph.edges().collect();
+    let mut edges = Vec::with_capacity(graph.edge_count());
+    edges.extend(graph.edges());
     if edges.is_empty() {
         return Vec::new();
     }
-    let mut chosen: Vec<usize> =
-        (0..edges.len()).flat_map(|edge| std::iter::repeat_n(edge, count / edges.len())).collect();
+    let mut chosen = Vec::with_capacity(count);
+    chosen.extend((0..edges.len()).flat_map(|edge| std::iter::repeat_n(edge, count / edges.len())));
     let remainder = count % edges.len();
     chosen.extend(rand::seq::index::sample(rng, edges.len(), remainder));
     chosen.sort_unstable();
@@ -48,10 +49,9 @@ fn draw_non_neighbour(graph: &Graph, anchor: u32, rng: &mut impl Rng) -> Option<
     }
     // The k-th node that is neither the anchor nor a neighbour: walk over the sorted gaps.
     let mut node = rng.random_range(0..free as u32);
-    let mut taken = graph.neighbours(anchor).to_vec();
-    let place = taken.partition_point(|&neighbour| neighbour < anchor);
-    taken.insert(place, anchor);
-    for occupied in taken {
+    let neighbours = graph.neighbours(anchor);
+    let (before, after) = neighbours.split_at(neighbours.partition_point(|&neighbour| neighbour < anchor));
+    for &occupied in before.iter().chain([&anchor]).chain(after) {
         if node < occupied {
             break;
         }
@@ -63,8 +63,9 @@ fn draw_non_neighbour(graph: &Graph, anchor: u32, rng: &mut impl Rng) -> Option<
 /// A non-edge anywhere: the anchor is a uniform node that isn't universal.
 fn draw_elsewhere(graph: &Graph, rng: &mut impl Rng) -> Option<(u32, u32)> {
     let n = graph.node_count();
-    let anchors: Vec<u32> = (0..n as u32).filter(|&node| graph.degree(node) + 1 < n).collect();
-    let anchor = *anchors.get(rng.random_range(0..anchors.len().max(1)))?;
+    let anchors = || graph.nodes().filter(|&node| graph.degree(node) + 1 < n);
+    let chosen = rng.random_range(0..anchors().count().max(1));
+    let anchor = anchors().nth(chosen)?;
     draw_non_neighbour(graph, anchor, rng)
 }
 

@@ -94,6 +94,15 @@ fn scored_again_a_graph_takes_no_memory_but_for_the_logits() {
     }
 }
 
+#[test]
+fn samples_take_as_little_memory_of_a_large_graph_as_of_a_small_one() {
+    for nodes in [30, 300] {
+        let graph = random_graph(nodes, 0.2, 1);
+        let allocated = allocation_counter::measure(|| drop(draw(&graph, 100, &mut stream(2, "test", 0))));
+        assert!(allocated.count_total <= 6, "{} allocations for {nodes} nodes", allocated.count_total);
+    }
+}
+
 fn assert_close(a: &[f32], b: &[f32], what: &str) {
     assert_eq!(a.len(), b.len(), "{what}");
     for (a, b) in a.iter().zip(b) {

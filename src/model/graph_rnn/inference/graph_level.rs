@@ -84,17 +84,17 @@ impl GraphLevel {
         }
     }
 
-    /// Takes the sequences of a group, the longest first, through their rows `range`.
-    pub(super) fn advance(&self, sequences: &[&Rows], range: Range<usize>, group: &mut Group) {
-        let count = sequences.len();
+    /// Takes the sequences `members` of a group, the longest first, through their rows `range`.
+    pub(super) fn advance(&self, rows: &[Rows], members: &[usize], range: Range<usize>, group: &mut Group) {
+        let count = members.len();
         let width = match &self.head {
             Head::Independent(layer) | Head::Dependent([_, layer]) => layer.output_dim(),
         };
         group.features.resize(range.len() * count * width, 0.0);
         group.stops.resize(if self.stop.is_some() { range.len() * count } else { 0 }, 0.0);
         for (step, index) in range.enumerate() {
-            let alive = sequences.partition_point(|rows| index < rows.count());
-            self.embed(&sequences[..alive], index, &mut group.embedded);
+            let alive = members.partition_point(|&member| index < rows[member].count());
+            self.embed(rows, &members[..alive], index, &mut group.embedded);
             let Group { states, embedded, gates, scratch, hidden, step: head, features, stops } = group;
             let mut input: &[f32] = embedded;
             for (layer, state) in self.layers.iter().zip(states) {
@@ -114,8 +114,8 @@ impl GraphLevel {
             if let Some([first, second]) = &self.stop {
                 first.rectified_into(input, hidden);
                 second.forward_into(hidden, head);
-                for (logit, rows) in head.iter_mut().zip(sequences) {
-                    *logit *= if index + 1 == rows.count() { 1.0 } else { -1.0 };
+                for (logit, &member) in head.iter_mut().zip(members) {
+                    *logit *= if index + 1 == rows[member].count() { 1.0 } else { -1.0 };
                 }
                 bernoulli_costs(head);
                 stops[step * count..][..alive].copy_from_slice(head);
@@ -124,9 +124,9 @@ impl GraphLevel {
     }
 
     /// What the input gives of the rows before rows `index + 1`, to `embedded [sequences, E]`.
-    fn embed(&self, sequences: &[&Rows], index: usize, embedded: &mut Vec<f32>) {
+    fn embed(&self, rows: &[Rows], members: &[usize], index: usize, embedded: &mut Vec<f32>) {
         embedded.clear();
-        for rows in sequences {
+        for rows in members.iter().map(|&member| &rows[member]) {
             let start = embedded.len();
             match index.checked_sub(1) {
                 None => embedded.extend_from_slice(&self.first),

@@ -11,6 +11,7 @@ mod tally;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 use pulp::Arch;
@@ -47,24 +48,23 @@ thread_local! {
     static WORKSPACE: workspace::Kept<Workspace> = const { workspace::Kept::new(None) };
 }
 
-/// Room for groups of sequences on their way.
+/// Room for sequences, of which a group is on its way.
 #[derive(Debug, Default)]
 struct Workspace {
+    rows: Vec<Rows>,
+    longest_first: Vec<usize>,
     group: Group,
+    slots: Vec<SlotRow>,
     buffers: SlotBuffers,
+    costs: Vec<f64>,
 }
 
 impl workspace::Workspace for Workspace {
     fn bytes(&self) -> usize {
         // What is larger than a step of a group or a tile of rows.
-        (self.group.features.capacity() + self.group.stops.capacity()) * size_of::<f32>()
+        self.rows.iter().map(Rows::bytes).sum::<usize>()
+            + (self.group.features.capacity() + self.group.stops.capacity()) * size_of::<f32>()
     }
-}
-
-/// A sequence and its rows.
-struct Told<'a> {
-    sequence: &'a Sequence,
-    rows: Rows,
 }
 
 impl GraphRnnModel {
@@ -99,28 +99,29 @@ impl GraphRnnModel {
     fn likelihoods_in<T: Terms>(
         &self,
         sequences: &[Sequence],
-        Workspace { group, buffers }: &mut Workspace,
+        workspace: &mut Workspace,
         terms: &mut T,
     ) -> Vec<OrderingLikelihood> {
-        let told: Vec<Told<'_>> =
-            sequences.iter().map(|sequence| Told { sequence, rows: Rows::new(sequence, &self.shape) }).collect();
-        let mut tally = Tally::new(self.shape.mode, &told, terms);
+        let Workspace { rows, longest_first, group, slots, buffers, costs } = workspace;
+        if rows.len() < sequences.len() {
+            rows.resize_with(sequences.len(), Rows::default);
+        }
+        rows.iter_mut().zip(sequences).for_each(|(rows, sequence)| rows.read(sequence, &self.shape));
+        let rows = &rows[..sequences.len()];
+        let mut tally = Tally::new(self.shape.mode, sequences, rows, terms, costs);
         tally.charge_far(&self.far);
-        let mut longest_first: Vec<usize> = (0..told.len()).collect();
-        longest_first.sort_by_key(|&index| Reverse(told[index].rows.count()));
+        order_by_length(rows, longest_first);
         let arch = Arch::new();
-        let mut slots = Vec::new();
         for members in longest_first.chunks(GROUP) {
-            let rows: Vec<&Rows> = members.iter().map(|&index| &told[index].rows).collect();
-            let longest = rows.first().map_or(0, |rows| rows.count());
-            self.graph_level.start(rows.len(), group);
+            let longest = rows[members[0]].count();
+            self.graph_level.start(members.len(), group);
             for first in (0..longest).step_by(ROWS_AT_ONCE) {
                 let range = first..(first + ROWS_AT_ONCE).min(longest);
-                self.graph_level.advance(&rows, range.clone(), group);
+                self.graph_level.advance(rows, members, range.clone(), group);
                 tally.begin(members, range.clone(), &group.stops);
-                self.list_slots(&rows, range, &mut slots);
+                self.list_slots(rows, members, range, slots);
                 for tile in slots.chunks(LANES) {
-                    self.slot_level.costs(arch, tile, &group.features, buffers);
+                    self.slot_level.costs(arch, tile, rows, &group.features, buffers);
                     for (lane, row) in tile.iter().enumerate() {
                         tally.charge_row(row, buffers.costs_of(lane, row.width));
                     }
@@ -131,18 +132,26 @@ impl GraphRnnModel {
         tally.likelihoods()
     }
 
-    /// The rows of a group in `range` that have slots, the widest first.
-    fn list_slots<'a>(&self, group: &[&'a Rows], range: std::ops::Range<usize>, slots: &mut Vec<SlotRow<'a>>) {
+    /// The rows of the sequences `members` in `range` that have slots, the widest first.
+    fn list_slots(&self, rows: &[Rows], members: &[usize], range: Range<usize>, slots: &mut Vec<SlotRow>) {
         slots.clear();
-        for (member, told) in group.iter().enumerate() {
-            for index in range.start..range.end.min(told.predicted(self.shape.mode)) {
-                let width = told.width(index);
+        for (member, &sequence) in members.iter().enumerate() {
+            let of_member = &rows[sequence];
+            for index in range.start..range.end.min(of_member.predicted(self.shape.mode)) {
+                let width = of_member.width(index);
                 if width > 0 {
-                    let place = (index - range.start) * group.len() + member;
-                    slots.push(SlotRow { place, width, ones: told.ones(index) });
+                    let place = (index - range.start) * members.len() + member;
+                    slots.push(SlotRow { place, width, sequence, index });
                 }
             }
         }
-        slots.sort_by_key(|row| Reverse(row.width));
+        slots.sort_unstable_by_key(|row| (Reverse(row.width), row.sequence, row.index));
     }
+}
+
+/// The numbers of sequences, the longest first, to `order`.
+fn order_by_length(rows: &[Rows], order: &mut Vec<usize>) {
+    order.clear();
+    order.extend(0..rows.len());
+    order.sort_unstable_by_key(|&index| (Reverse(rows[index].count()), index));
 }

@@ -11,7 +11,7 @@ use super::super::network::GraphRnnNetwork;
 use super::super::rows::{Rows, input_dim};
 use super::slots::SlotRow;
 use super::tally::Tally;
-use super::{GraphRnnModel, Told};
+use super::{GraphRnnModel, order_by_length};
 use crate::model::likelihood::{OrderingLikelihood, Terms};
 use crate::model::sequence::Sequence;
 use crate::nn::gru::Steps;
@@ -52,30 +52,29 @@ impl PlacedGraphRnn {
     /// When the device fails.
     pub fn likelihoods<T: Terms>(&self, sequences: &[Sequence], terms: &mut T) -> Result<Vec<OrderingLikelihood>> {
         let shape = &self.model.shape;
-        let told: Vec<Told<'_>> =
-            sequences.iter().map(|sequence| Told { sequence, rows: Rows::new(sequence, shape) }).collect();
-        let mut tally = Tally::new(shape.mode, &told, terms);
+        let rows: Vec<Rows> = sequences.iter().map(|sequence| Rows::new(sequence, shape)).collect();
+        let (mut longest_first, mut room) = (Vec::new(), Vec::new());
+        order_by_length(&rows, &mut longest_first);
+        let mut tally = Tally::new(shape.mode, sequences, &rows, terms, &mut room);
         tally.charge_far(&self.model.far);
-        let mut longest_first: Vec<usize> = (0..told.len()).collect();
-        longest_first.sort_by_key(|&index| Reverse(told[index].rows.count()));
         let mut rest = longest_first.as_slice();
         while !rest.is_empty() {
-            let (members, others) = rest.split_at(self.fitting(rest, &told));
-            let rows: Vec<&Rows> = members.iter().map(|&index| &told[index].rows).collect();
-            let costs = self.costs(&rows)?;
-            self.charge(&mut tally, members, &rows, &costs);
+            let (members, others) = rest.split_at(self.fitting(rest, &rows));
+            let of_members: Vec<&Rows> = members.iter().map(|&index| &rows[index]).collect();
+            let costs = self.costs(&of_members)?;
+            self.charge(&mut tally, members, &of_members, &costs);
             rest = others;
         }
         Ok(tally.likelihoods())
     }
 
     /// How many sequences, the longest first, are computed together.
-    fn fitting(&self, members: &[usize], told: &[Told<'_>]) -> usize {
+    fn fitting(&self, members: &[usize], rows: &[Rows]) -> usize {
         let width = input_dim(&self.model.shape);
         let mut room = SLOTS_AT_ONCE;
         let fits = members.iter().take_while(|&&index| {
             let fits = room > 0;
-            room = room.saturating_sub(told[index].rows.count() * width);
+            room = room.saturating_sub(rows[index].count() * width);
             fits
         });
         fits.count()
@@ -148,7 +147,7 @@ impl PlacedGraphRnn {
     }
 
     /// Charges sequences, the longest first.
-    fn charge<T: Terms>(&self, tally: &mut Tally<'_, T>, members: &[usize], group: &[&Rows], costs: &Costs) {
+    fn charge<'a, T: Terms>(&self, tally: &mut Tally<'a, T>, members: &'a [usize], group: &[&Rows], costs: &Costs) {
         let (longest, count) = (group.first().map_or(0, |rows| rows.count()), members.len());
         let mut stops = Vec::new();
         if costs.stops.iter().any(|of_sequence| !of_sequence.is_empty()) {
@@ -161,10 +160,11 @@ impl PlacedGraphRnn {
         for (member, (rows, of_sequence)) in group.iter().zip(&costs.slots).enumerate() {
             let mut slots = of_sequence.as_slice();
             for index in 0..rows.predicted(self.model.shape.mode) {
-                let (width, ones) = (rows.width(index), rows.ones(index));
+                let width = rows.width(index);
                 let (of_row, others) = slots.split_at(width);
                 if width > 0 {
-                    tally.charge_row(&SlotRow { place: index * count + member, width, ones }, of_row.iter().copied());
+                    let row = SlotRow { place: index * count + member, width, sequence: members[member], index };
+                    tally.charge_row(&row, of_row.iter().copied());
                 }
                 slots = others;
             }

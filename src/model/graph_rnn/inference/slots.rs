@@ -6,6 +6,7 @@ use std::mem::swap;
 use candle_core::{Result, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 
+use super::super::rows::Rows;
 use super::super::{Shape, Variant};
 use crate::nn::lanes::{LANES, LINEAR, LaneAffine, LaneGru, RELU};
 use crate::nn::packed::{Affine, floats, relu};
@@ -13,13 +14,14 @@ use crate::nn::simd::bernoulli_cost;
 
 /// A row whose slots are to be charged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SlotRow<'a> {
+pub(super) struct SlotRow {
     /// Its place among the rows that the graph-level RNN gave: row by row, sequence by sequence.
     pub(super) place: usize,
     /// Slots in reach.
     pub(super) width: usize,
-    /// Those that hold an edge, ascending.
-    pub(super) ones: &'a [u32],
+    /// Which of the sequences it is of, and which of its rows it is.
+    pub(super) sequence: usize,
+    pub(super) index: usize,
 }
 
 /// From what the graph-level RNN gave of a row to the logits of its slots.
@@ -78,15 +80,23 @@ impl SlotLevel {
     }
 
     /// Computes what the slots of at most [`LANES`] rows cost, the widest row first, to [`SlotBuffers::costs_of`].
-    /// `features [rows, sequences, K]` are what they start from.
-    pub(super) fn costs(&self, arch: Arch, tile: &[SlotRow<'_>], features: &[f32], buffers: &mut SlotBuffers) {
+    /// `features [rows, sequences, K]` are what they start from, `rows` those of each sequence.
+    pub(super) fn costs(
+        &self,
+        arch: Arch,
+        tile: &[SlotRow],
+        rows: &[Rows],
+        features: &[f32],
+        buffers: &mut SlotBuffers,
+    ) {
         let width = tile.first().map_or(0, |row| row.width);
         self.gather(tile, features, buffers);
         buffers.bits.clear();
         buffers.bits.resize((width + 1) * LANES, 0.0);
         buffers.bits[..LANES].fill(1.0);
         for (lane, row) in tile.iter().enumerate() {
-            row.ones.iter().for_each(|&slot| buffers.bits[(slot as usize + 1) * LANES + lane] = 1.0);
+            let ones = rows[row.sequence].ones(row.index);
+            ones.iter().for_each(|&slot| buffers.bits[(slot as usize + 1) * LANES + lane] = 1.0);
         }
         buffers.costs.resize(width * LANES, 0.0);
         arch.dispatch(Costs { level: self, buffers });
@@ -101,7 +111,7 @@ impl SlotLevel {
     }
 
     /// What the rows start from, to a tile of their own.
-    fn gather(&self, tile: &[SlotRow<'_>], features: &[f32], buffers: &mut SlotBuffers) {
+    fn gather(&self, tile: &[SlotRow], features: &[f32], buffers: &mut SlotBuffers) {
         let k = self.start_dim();
         buffers.start.clear();
         buffers.start.resize(k * LANES, 0.0);
