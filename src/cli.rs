@@ -1,6 +1,7 @@
 //! The command line as it can be typed.
 #![expect(clippy::doc_markdown, reason = "most of these comments are help texts, printed as they are")]
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -113,6 +114,9 @@ pub struct Experiment {
     /// Kinds to train [default: all]
     #[arg(long, value_name = "KIND", num_args = 1.., value_parser = parse_kind)]
     pub kinds: Vec<Kind>,
+    /// Repeats that are run side by side [default: as many as there are cores, 4 at most]
+    #[arg(long, value_name = "NUMBER")]
+    pub at_once: Option<NonZero<usize>>,
     /// Only tasks whose name begins with one of these, such as dd, dd-0, folds or synthetic
     #[arg(long, value_name = "TEXT", num_args = 1..)]
     pub only: Vec<String>,

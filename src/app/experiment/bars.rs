@@ -9,7 +9,7 @@ use crate::{evaluate, train};
 /// How often a bar whose work tells nothing shows that time passes.
 const TICK: Duration = Duration::from_millis(500);
 
-/// All cells, and the one at hand.
+/// All cells, and those at hand.
 #[derive(Debug)]
 pub(super) struct Bars {
     all: MultiProgress,
@@ -20,17 +20,16 @@ impl Bars {
     pub(super) fn new(cells: u64) -> Self {
         let all = MultiProgress::new();
         let cells = all.add(ProgressBar::new(cells));
-        cells.set_style(style("{elapsed_precise} {wide_bar} {pos}/{len} {msg}"));
+        cells.set_style(style("{elapsed_precise} {wide_bar} {pos}/{len}"));
         cells.enable_steady_tick(TICK);
         Self { all, cells }
     }
 
     /// A bar for the cell that begins.
     pub(super) fn cell(&self, name: &str) -> CellBar {
-        self.cells.set_message(name.to_owned());
         let bar = self.all.add(ProgressBar::new(1));
         bar.set_style(style("         {wide_bar} {msg}"));
-        CellBar { bar, what: String::new() }
+        CellBar { bar, name: name.to_owned(), what: String::new() }
     }
 
     /// One cell more is there.
@@ -55,6 +54,7 @@ fn style(template: &str) -> ProgressStyle {
 #[derive(Debug)]
 pub(super) struct CellBar {
     bar: ProgressBar,
+    name: String,
     what: String,
 }
 
@@ -67,7 +67,7 @@ impl CellBar {
     fn tell(&self, phase: &str, done: u64, total: u64) {
         self.bar.set_length(total.max(1));
         self.bar.set_position(done);
-        self.bar.set_message(format!("{} {phase}", self.what));
+        self.bar.set_message(format!("{}: {} {phase}", self.name, self.what));
     }
 }
 

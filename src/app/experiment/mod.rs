@@ -8,9 +8,12 @@ mod cell;
 mod data;
 mod plan;
 mod report;
+mod side_by_side;
 
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Map, Value, json};
@@ -24,9 +27,14 @@ use bars::Bars;
 use cell::{Cell, Settings};
 use data::Library;
 use plan::{Task, tasks};
+use side_by_side::side_by_side;
 
 /// Repeats of a task: seeds, or the field's folds.
 const REPEATS: u64 = 5;
+
+/// Cells at once unless it is said: more are little faster, for a cell's scoring takes all cores, and each takes memory of its
+/// own.
+const MOST_AT_ONCE: usize = 4;
 
 /// Runs what isn't there yet, and writes `report.md` and its pictures.
 ///
@@ -38,7 +46,7 @@ pub fn run(arguments: &Experiment) -> anyhow::Result<()> {
     let settings = settings(arguments);
     let repeats = arguments.repeats.unwrap_or(if arguments.quick { 1 } else { REPEATS });
     ensure!((1..=REPEATS).contains(&repeats), "there are 1 to {REPEATS} repeats");
-    let mut library = Library::new(arguments.data.clone(), settings.most_graphs);
+    let library = Library::new(arguments.data.clone(), settings.most_graphs);
     let wanted =
         |task: &Task| arguments.only.is_empty() || arguments.only.iter().any(|part| task.name.starts_with(part));
     // The field's folds are many trainings for what the splits show as well.
@@ -47,41 +55,46 @@ pub fn run(arguments: &Experiment) -> anyhow::Result<()> {
         tasks().into_iter().filter(|task| wanted(task) && quick_enough(task)).partition(|task| library.has(task));
     ensure!(!tasks.is_empty(), "no task is left to run: the datasets are looked for in {}", arguments.data.display());
     let bars = Bars::new(tasks.len() as u64 * repeats);
-    let mut results = Vec::new();
-    for task in tasks {
-        let cells = (0..repeats).map(|repeat| cell(&arguments.out, &task, repeat, &settings, &mut library, &bars));
-        let cells = cells.collect::<anyhow::Result<Vec<Cell>>>()?;
-        results.push((task, cells));
-    }
+    let programme = Programme { out: &arguments.out, settings: &settings, library: Mutex::new(library), bars: &bars };
+    let cells: Vec<(&Task, u64)> =
+        tasks.iter().flat_map(|task| (0..repeats).map(move |repeat| (task, repeat))).collect();
+    let at_once = arguments.at_once.map_or(cores().min(MOST_AT_ONCE), NonZero::get);
+    let mut made = side_by_side(&cells, at_once, |&(task, repeat)| programme.cell(task, repeat))?.into_iter();
     bars.finish();
+    let results: Vec<(Task, Vec<Cell>)> =
+        tasks.into_iter().map(|task| (task, made.by_ref().take(repeats as usize).collect())).collect();
     let missing: Vec<&str> = without_data.iter().map(|task| task.title).collect();
     report::write(&arguments.out, &results, &missing)
         .with_context(|| format!("the report cannot be written to {}", arguments.out.display()))
 }
 
-fn cell(
-    out: &Path,
-    task: &Task,
-    repeat: u64,
-    settings: &Settings,
-    library: &mut Library,
-    bars: &Bars,
-) -> anyhow::Result<Cell> {
-    let path = Cell::path(out, task, repeat);
-    if let Some(kept) = Cell::read(&path, settings) {
-        bars.done(None);
-        return Ok(kept);
+/// What all cells share.
+struct Programme<'a> {
+    out: &'a Path,
+    settings: &'a Settings,
+    library: Mutex<Library>,
+    bars: &'a Bars,
+}
+
+impl Programme<'_> {
+    /// A repeat of a task: what was kept of it, or what is found now.
+    fn cell(&self, task: &Task, repeat: u64) -> anyhow::Result<Cell> {
+        let path = Cell::path(self.out, task, repeat);
+        if let Some(kept) = Cell::read(&path, self.settings) {
+            self.bars.done(None);
+            return Ok(kept);
+        }
+        fs::create_dir_all(self.out)?;
+        let name = format!("{} {repeat}", task.name);
+        let mut bar = self.bars.cell(&name);
+        let comparison = self.library.lock().unwrap_or_else(PoisonError::into_inner).comparison(task, repeat);
+        let made = comparison
+            .and_then(|comparison| Cell::make(&comparison, self.settings, repeat, &mut bar))
+            .with_context(|| name.clone())?;
+        made.write(&path)?;
+        self.bars.done(Some(bar));
+        Ok(made)
     }
-    fs::create_dir_all(out)?;
-    let name = format!("{} {repeat}", task.name);
-    let mut bar = bars.cell(&name);
-    let made = library
-        .comparison(task, repeat)
-        .and_then(|comparison| Cell::make(&comparison, settings, repeat, &mut bar))
-        .with_context(|| name.clone())?;
-    made.write(&path)?;
-    bars.done(Some(bar));
-    Ok(made)
 }
 
 fn settings(arguments: &Experiment) -> Settings {
