@@ -77,10 +77,10 @@ fn shortfalls(results: &[(Task, Vec<Cell>)]) -> String {
         .filter_map(|(task, cells)| {
             let reached = mean(&aurocs(cells, |evaluation| &evaluation.combined.ranking));
             let floor = best_floor(cells).map_or(0.0, |(_, floor)| floor);
-            let under_goal = task.goal.filter(|&goal| reached < goal);
+            let under_goal = task.goal.filter(|&goal| reads_less(reached, goal));
             let below = [
                 under_goal.map(|goal| format!("goal {}", percent(goal))),
-                (reached < floor).then(|| format!("floor {}", percent(floor))),
+                reads_less(reached, floor).then(|| format!("floor {}", percent(floor))),
             ];
             let below: Vec<String> = below.into_iter().flatten().collect();
             (!below.is_empty()).then(|| format!("{} ({}, {})", task.name, percent(reached), below.join(", ")))
@@ -246,6 +246,12 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// Whether it is less as a reader sees it: no 100.0 falls short of 100.0.
+fn reads_less(value: f64, other: f64) -> bool {
+    let told = |value: f64| (1_000.0 * value).round();
+    told(value) < told(other)
+}
+
 fn percent(value: f64) -> String {
     format!("{:.1}", 100.0 * value)
 }
@@ -268,5 +274,11 @@ mod tests {
     fn figures_are_told_with_what_they_vary_by() {
         assert_eq!(spread(&[0.5]), "50.0");
         assert_eq!(spread(&[0.4, 0.6]), "50.0 ± 14.1");
+    }
+
+    #[test]
+    fn what_reads_alike_falls_short_of_nothing() {
+        assert!(!reads_less(0.9996, 1.0) && !reads_less(0.8, 0.8));
+        assert!(reads_less(0.999, 1.0));
     }
 }
