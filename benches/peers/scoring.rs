@@ -71,7 +71,7 @@ pub(crate) fn masked(family: &Family, kind: Kind) -> Result<Case> {
     let Some(masking) = Masking::of(kind) else { bail!("{kind} masks nothing") };
     let vocabulary = family.vocabulary();
     let (_, parameters) = network(Scheme::Glorot, |vb| MaskedNetwork::new(&config, &vocabulary, vb))?;
-    let model = MaskedModel::new(kind, config.clone(), vocabulary.clone(), parameters.snapshot()?)?;
+    let model = MaskedModel::new(kind, &config, vocabulary.clone(), parameters.snapshot()?)?;
 
     let sampled = |graph: Graph| {
         let samples = draw(&graph, config.samples, &mut stream(SEED, "scoring", 0));

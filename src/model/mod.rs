@@ -115,8 +115,8 @@ impl Vocabulary {
 /// A trained model, ready to score: weights packed, no autograd.
 #[derive(Debug, Clone)]
 pub enum Model {
-    Masked(MaskedModel),
-    Autoregressive(AutoregressiveModel),
+    Masked(Box<MaskedModel>),
+    Autoregressive(Box<AutoregressiveModel>),
 }
 
 /// What a model says of a graph, before any comparison with the family.
@@ -160,17 +160,17 @@ impl Model {
     ) -> candle_core::Result<Self> {
         match (kind, hyperparameters) {
             (Kind::FullMask | Kind::FullEdgePrediction, Hyperparameters::Masked(masked)) => {
-                MaskedModel::new(kind, masked.clone(), vocabulary, weights).map(Self::Masked)
+                MaskedModel::new(kind, masked, vocabulary, weights).map(|model| Self::Masked(Box::new(model)))
             }
             (Kind::GraphRnn, Hyperparameters::GraphRnn(graph_rnn)) => {
                 let shape = graph_rnn.shape().map_err(candle_core::Error::wrap)?;
                 let network = GraphRnnModel::new(shape, weights)?;
-                Ok(Self::Autoregressive(AutoregressiveModel::new(Network::GraphRnn(network), vocabulary)))
+                Ok(Self::Autoregressive(Box::new(AutoregressiveModel::new(Network::GraphRnn(network), vocabulary))))
             }
             (Kind::Gran, Hyperparameters::Gran(gran)) => {
                 let shape = gran.shape().map_err(candle_core::Error::wrap)?;
                 let network = GranModel::new(shape, weights)?;
-                Ok(Self::Autoregressive(AutoregressiveModel::new(Network::Gran(network), vocabulary)))
+                Ok(Self::Autoregressive(Box::new(AutoregressiveModel::new(Network::Gran(network), vocabulary))))
             }
             _ => candle_core::bail!("these are no hyper-parameters of {kind}"),
         }

@@ -1,42 +1,29 @@
-//! The network without autograd: weights packed, and for `full-mask` only what a removed edge changes computed again.
+//! The network without autograd: weights packed, the masks of a graph side by side.
 
 use std::collections::BTreeMap;
-use std::mem::swap;
 
 use candle_core::{Result, Tensor, bail};
 
 use super::Masking;
-use super::batch::is_edge;
 use super::changes::{ChangeFinder, Overlay, Plans, row};
+use super::embedding::{Buffers, Encoder, add};
 use super::network::MaskedNetwork;
 use super::path::{PathClasses, PathRoom};
 use super::sample::EdgeSample;
 use crate::graph::Graph;
 use crate::model::{Cost, Kind, MaskedHyperparameters, Vocabulary, workspace};
-use crate::nn::graph_convolution::Convolution;
-use crate::nn::layer::normalise;
-use crate::nn::packed::{Affine, Table, check_weights, floats, relu};
+use crate::nn::packed::{Affine, check_weights, floats, relu};
 
 /// Masked edges whose changes are computed together: enough rows for a fast matrix product, few enough to stay in cache.
 const EDGES_AT_ONCE: usize = 64;
-
-/// Degrees whose logarithm is looked up: nodes have few others.
-const COMMON_DEGREES: usize = 256;
 
 /// A trained masked model.
 #[derive(Debug, Clone)]
 pub struct MaskedModel {
     masking: Masking,
-    config: MaskedHyperparameters,
-    vocabulary: Vocabulary,
     /// As trained and stored; the fields below are packed for use.
     weights: BTreeMap<String, Tensor>,
-    input: Table,
-    /// ln(1 + d) of each degree d below [`COMMON_DEGREES`].
-    depths: Vec<f32>,
-    /// `[labels + 1, H]`, empty where labels are no input.
-    label_embedding: Vec<f32>,
-    convolutions: Vec<[Affine; 2]>,
+    encoder: Encoder,
     pair_first: Affine,
     path_embedding: Vec<f32>,
     pair_second: Affine,
@@ -56,31 +43,20 @@ impl MaskedModel {
     /// nothing.
     pub fn new(
         kind: Kind,
-        config: MaskedHyperparameters,
+        config: &MaskedHyperparameters,
         vocabulary: Vocabulary,
         weights: BTreeMap<String, Tensor>,
     ) -> Result<Self> {
         let Some(masking) = Masking::of(kind) else { bail!("{kind} masks nothing") };
-        check_weights(&weights, &[], |vb| MaskedNetwork::new(&config, &vocabulary, vb))?;
-        let embedding = |name: &str| floats(&weights, &format!("{name}.weight"));
+        check_weights(&weights, &[], |vb| MaskedNetwork::new(config, &vocabulary, vb))?;
         let affine = |name: &str| Affine::new(&weights, name);
         Ok(Self {
             masking,
-            input: Table::new(&weights, "input")?,
-            depths: (0..COMMON_DEGREES).map(depth).collect(),
-            label_embedding: if vocabulary.node_labels.is_empty() { Vec::new() } else { embedding("label_embedding")? },
-            convolutions: (0..config.layers)
-                .map(|layer| {
-                    let part = |part: &str| affine(&format!("convolutions.{layer}.{part}"));
-                    Ok([part("first")?, part("second")?])
-                })
-                .collect::<Result<_>>()?,
             pair_first: affine("pair_first")?,
-            path_embedding: embedding("path_embedding")?,
+            path_embedding: floats(&weights, "path_embedding.weight")?,
             pair_second: affine("pair_second")?,
             output: affine("output")?,
-            config,
-            vocabulary,
+            encoder: Encoder::new(config, vocabulary, &weights)?,
             weights,
         })
     }
@@ -92,7 +68,7 @@ impl MaskedModel {
 
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
+        self.encoder.vocabulary()
     }
 
     /// The logits of samples, in their order. Samples of one edge must stand together, as `sample::draw` gives them.
@@ -103,7 +79,7 @@ impl MaskedModel {
 
     fn logits_in(&self, graph: &Graph, samples: &[EdgeSample], workspace: &mut Workspace) -> Logits {
         let Workspace { base, buffers, changes, plans, pairs, paths } = workspace;
-        self.embed(graph, base, buffers);
+        self.encoder.embed(graph, base, buffers);
         changes.begin(graph.node_count());
         let mut paths = PathClasses::new(graph, paths, samples.len());
         let mut logits =
@@ -114,9 +90,9 @@ impl MaskedModel {
             let (together, later) = rest.split_at(taken);
             rest = later;
             if self.masking == Masking::Removed {
-                plans.clear(self.config.layers);
+                plans.clear(self.encoder.layers());
                 groups(together).for_each(|group| changes.plan(graph, group, plans));
-                self.embed_without(graph, base, plans, changes, buffers);
+                self.encoder.embed_without(graph, base, plans, changes, buffers);
             }
             self.collect_pairs(together, &mut paths, base, (plans, &buffers.rows), pairs);
             let mut judged = self.judge(pairs, buffers).iter().copied();
@@ -148,8 +124,8 @@ impl MaskedModel {
             let (without, overlay) = match self.masking {
                 Masking::Kept => (None, None),
                 Masking::Removed => {
-                    let nodes = plans.nodes(index, self.config.layers);
-                    let (rows, others) = rest.split_at(nodes.len() * self.config.hidden_dim);
+                    let nodes = plans.nodes(index, self.encoder.layers());
+                    let (rows, others) = rest.split_at(nodes.len() * self.encoder.width());
                     rest = others;
                     (Some(edge), Some(Overlay { nodes, rows }))
                 }
@@ -172,7 +148,7 @@ impl MaskedModel {
     #[must_use]
     pub fn cost(&self, nodes: usize, edges: usize, samples: usize) -> Cost {
         let [n, m, h, layers, samples] =
-            [nodes, edges, self.config.hidden_dim, self.config.layers, samples].map(|size| size as u64);
+            [nodes, edges, self.encoder.width(), self.encoder.layers(), samples].map(|size| size as u64);
         let whole_pass = layers * (2 * n * h * h + 2 * m * h);
         // A search for the path around the edge, two judgements, and for full-mask what the edge changes nearby.
         let degree = 1 + 2 * m / n.max(1);
@@ -189,127 +165,6 @@ impl MaskedModel {
         }
     }
 
-    /// h₀ of a node of this degree and label, appended to `rows`.
-    fn push_input(&self, graph: &Graph, node: u32, degree: usize, rows: &mut Vec<f32>) {
-        let h = self.config.hidden_dim;
-        let depth = self.depths.get(degree).copied().unwrap_or_else(|| depth(degree));
-        let (constant, slope) = (self.input.row(0), self.input.row(1));
-        let start = rows.len();
-        rows.extend(constant.iter().zip(slope).zip(self.input.bias()).map(|((c, s), b)| c + s * depth + b));
-        if !self.label_embedding.is_empty() {
-            let place = self.vocabulary.index(graph.labels().map(|labels| labels[node as usize]));
-            let embedding = &self.label_embedding[place * h..(place + 1) * h];
-            rows[start..].iter_mut().zip(embedding).for_each(|(x, e)| *x += e);
-        }
-    }
-
-    /// The embeddings of all nodes after each layer, the input first, to `levels`: `layers + 1` matrices `[N, H]`.
-    fn embed(&self, graph: &Graph, levels: &mut Vec<Vec<f32>>, buffers: &mut Buffers) {
-        let h = self.config.hidden_dim;
-        levels.resize_with(self.config.layers + 1, Vec::new);
-        let Some((input, rest)) = levels.split_first_mut() else { return };
-        input.clear();
-        for node in graph.nodes() {
-            self.push_input(graph, node, graph.degree(node), input);
-        }
-        let mut previous: &[f32] = input;
-        for (layer, next) in self.convolutions.iter().zip(rest) {
-            buffers.aggregates.clear();
-            buffers.aggregates.resize(previous.len(), 0.0);
-            for (node, sum) in graph.nodes().zip(buffers.aggregates.chunks_exact_mut(h)) {
-                let neighbours = graph.neighbours(node);
-                for &other in neighbours {
-                    add(sum, row(previous, other, h));
-                }
-                self.finish_aggregate(sum, neighbours.len());
-            }
-            self.convolve(layer, previous, &mut buffers.aggregates, &mut buffers.hidden, next);
-            previous = next;
-        }
-    }
-
-    /// Turns a neighbour sum into what the convolution aggregates.
-    fn finish_aggregate(&self, sum: &mut [f32], degree: usize) {
-        if self.config.convolution == Convolution::Sage {
-            let divisor = degree.max(1) as f32;
-            sum.iter_mut().for_each(|x| *x /= divisor);
-        }
-    }
-
-    /// One convolution of R rows: own embeddings and aggregates in, new embeddings out, all `[R, H]`.
-    fn convolve(
-        &self,
-        [first, second]: &[Affine; 2],
-        own: &[f32],
-        aggregates: &mut [f32],
-        hidden: &mut Vec<f32>,
-        update: &mut Vec<f32>,
-    ) {
-        match self.config.convolution {
-            Convolution::Gin => {
-                add(aggregates, own);
-                first.rectified_into(aggregates, hidden);
-                second.rectified_into(hidden, update);
-            }
-            Convolution::Sage => {
-                first.forward_into(own, update);
-                second.forward_into(aggregates, hidden);
-                add(update, hidden);
-                relu(update);
-            }
-        }
-        normalise(update, self.config.hidden_dim);
-    }
-
-    /// For each planned edge the last embeddings that masking it changes, among those its pairs need: to `buffers.rows`, edge
-    /// after edge.
-    fn embed_without(
-        &self,
-        graph: &Graph,
-        base: &[Vec<f32>],
-        plans: &Plans,
-        changes: &mut ChangeFinder,
-        buffers: &mut Buffers,
-    ) {
-        let h = self.config.hidden_dim;
-        let Buffers { own, aggregates, hidden, rows, next } = buffers;
-        rows.clear();
-        for (index, _) in plans.edges() {
-            for &node in plans.nodes(index, 0) {
-                // Only the masked edge's own ends change at the input: each has one neighbour less.
-                self.push_input(graph, node, graph.degree(node) - 1, rows);
-            }
-        }
-        for (level, layer) in self.convolutions.iter().enumerate() {
-            own.clear();
-            aggregates.clear();
-            aggregates.resize(plans.row_count(level + 1) * h, 0.0);
-            let mut sums = aggregates.chunks_exact_mut(h);
-            let mut rest = rows.as_slice();
-            for (index, edge) in plans.edges() {
-                let nodes = plans.nodes(index, level);
-                let (of_edge, others) = rest.split_at(nodes.len() * h);
-                rest = others;
-                let overlay = Overlay { nodes, rows: of_edge };
-                changes.lay(overlay);
-                for (&node, sum) in plans.nodes(index, level + 1).iter().zip(&mut sums) {
-                    own.extend_from_slice(changes.embedding(overlay, &base[level], node, h));
-                    let mut degree = 0;
-                    for &other in graph.neighbours(node) {
-                        if !is_edge(Some(edge), node, other) {
-                            add(sum, changes.embedding(overlay, &base[level], other, h));
-                            degree += 1;
-                        }
-                    }
-                    self.finish_aggregate(sum, degree);
-                }
-                changes.lift(overlay);
-            }
-            self.convolve(layer, own, aggregates, hidden, next);
-            swap(rows, next);
-        }
-    }
-
     fn push_pair(
         &self,
         pairs: &mut Pairs,
@@ -318,7 +173,7 @@ impl MaskedModel {
         (a, b): (u32, u32),
         path: usize,
     ) {
-        let h = self.config.hidden_dim;
+        let h = self.encoder.width();
         let last = &base[base.len() - 1];
         let embedding = |node| overlay.and_then(|overlay| overlay.row(node, h)).unwrap_or_else(|| row(last, node, h));
         let (u, v) = (embedding(a), embedding(b));
@@ -328,7 +183,7 @@ impl MaskedModel {
     }
 
     fn judge<'a>(&self, pairs: &Pairs, buffers: &'a mut Buffers) -> &'a [f32] {
-        let h = self.config.hidden_dim;
+        let h = self.encoder.width();
         let Buffers { own, aggregates: hidden, next: logits, .. } = buffers;
         self.pair_first.forward_into(&pairs.features, own); // [P, 2 H] -> [P, H]
         for (row, &path) in own.chunks_exact_mut(h).zip(&pairs.path_classes) {
@@ -370,31 +225,11 @@ impl workspace::Workspace for Workspace {
     }
 }
 
-/// Rows on their way through the layers.
-#[derive(Debug, Default)]
-struct Buffers {
-    own: Vec<f32>,
-    aggregates: Vec<f32>,
-    hidden: Vec<f32>,
-    /// What masked edges change, at the level at hand and at the next.
-    rows: Vec<f32>,
-    next: Vec<f32>,
-}
-
 /// Pairs to judge: `features [P, 2 H]` and a path class each.
 #[derive(Debug, Default)]
 struct Pairs {
     features: Vec<f32>,
     path_classes: Vec<usize>,
-}
-
-/// A degree as the network is given it.
-fn depth(degree: usize) -> f32 {
-    (degree as f32).ln_1p()
-}
-
-fn add(x: &mut [f32], y: &[f32]) {
-    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }
 
 pub(super) fn sigmoid(logit: f64) -> f64 {

@@ -8,6 +8,7 @@
 
 pub mod batch;
 mod changes;
+mod embedding;
 mod inference;
 pub mod network;
 mod path;

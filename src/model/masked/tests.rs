@@ -66,7 +66,7 @@ impl Fixture {
 
     fn model(&self, masking: Masking) -> MaskedModel {
         let weights = self.parameters.snapshot().unwrap();
-        MaskedModel::new(kind_of(masking), self.config.clone(), self.vocabulary.clone(), weights).unwrap()
+        MaskedModel::new(kind_of(masking), &self.config, self.vocabulary.clone(), weights).unwrap()
     }
 
     /// The differentiable network's logits of edges and non-edges.
@@ -184,9 +184,8 @@ fn every_parameter_has_a_finite_gradient_that_finite_differences_confirm() {
 #[test]
 fn weights_must_be_exactly_those_of_the_network() {
     let fixture = Fixture::new(Convolution::Gin, false, DType::F32);
-    let make = |weights| {
-        MaskedModel::new(Kind::FullEdgePrediction, fixture.config.clone(), fixture.vocabulary.clone(), weights)
-    };
+    let make =
+        |weights| MaskedModel::new(Kind::FullEdgePrediction, &fixture.config, fixture.vocabulary.clone(), weights);
     let good = fixture.parameters.snapshot().unwrap();
     let mut missing = good.clone();
     missing.remove("output.weight");

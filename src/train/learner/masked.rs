@@ -67,7 +67,7 @@ impl Learner for MaskedLearner {
 
     fn validate(&self, graphs: &[&Graph], seed: u64) -> Result<f64> {
         let weights = self.parameters.snapshot()?;
-        let model = MaskedModel::new(self.kind, self.config.clone(), self.vocabulary.clone(), weights)?;
+        let model = MaskedModel::new(self.kind, &self.config, self.vocabulary.clone(), weights)?;
         let (mut sum, mut count) = (0.0, 0_usize);
         for (index, graph) in (0..).zip(graphs) {
             let samples = draw(graph, VALIDATION_SAMPLES, &mut stream(seed, "validation", index));
