@@ -30,6 +30,27 @@ impl Budget {
     }
 }
 
+/// Why what a line says is refused.
+pub(super) enum Refusal {
+    Wrong(String),
+    TooLarge(String),
+}
+
+impl Refusal {
+    fn at(self, file: &str, line: usize) -> TuError {
+        match self {
+            Self::Wrong(detail) => TuError::Line { file: file.to_owned(), line, detail },
+            Self::TooLarge(detail) => TuError::TooLarge(detail),
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(detail: String) -> Self {
+        Self::Wrong(detail)
+    }
+}
+
 /// A cursor over lines, each read where it was unpacked.
 pub(super) struct Lines<'a, R> {
     file: &'a str,
@@ -74,13 +95,13 @@ impl<'a, R: Read> Lines<'a, R> {
 
     /// Hands the first integer of each line that is left to `take`, whose refusal is the line's error.
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is of one lifetime only")]
-    pub(super) fn integers(&mut self, take: impl FnMut(i64) -> Result<(), String>) -> Result<(), TuError> {
+    pub(super) fn integers(&mut self, take: impl FnMut(i64) -> Result<(), Refusal>) -> Result<(), TuError> {
         self.each(plain_integer, |line| line.first_integer(), take)
     }
 
     /// Hands the two integers of each line that is left to `take`, whose refusal is the line's error.
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is of one lifetime only")]
-    pub(super) fn pairs(&mut self, take: impl FnMut((i64, i64)) -> Result<(), String>) -> Result<(), TuError> {
+    pub(super) fn pairs(&mut self, take: impl FnMut((i64, i64)) -> Result<(), Refusal>) -> Result<(), TuError> {
         self.each(plain_pair, |line| line.pair(), take)
     }
 
@@ -89,7 +110,7 @@ impl<'a, R: Read> Lines<'a, R> {
         &mut self,
         plain: impl Fn(&[u8]) -> Option<(T, usize)>,
         any: impl Fn(&Line<'_>) -> Result<T, TuError>,
-        mut take: impl FnMut(T) -> Result<(), String>,
+        mut take: impl FnMut(T) -> Result<(), Refusal>,
     ) -> Result<(), TuError> {
         loop {
             // Nearly all lines of the large files are plain and whole in the buffer: in one pass, from where they are.
@@ -97,10 +118,10 @@ impl<'a, R: Read> Lines<'a, R> {
                 self.budget.spend(length)?;
                 self.number += 1;
                 self.unread.start += length;
-                take(value).map_err(|detail| self.error(self.number, detail))?;
+                take(value).map_err(|refusal| refusal.at(self.file, self.number))?;
             }
             let Some(line) = self.next()? else { return Ok(()) };
-            take(any(&line)?).map_err(|detail| line.error(detail))?;
+            take(any(&line)?).map_err(|refusal| refusal.at(line.file, line.number))?;
         }
     }
 
@@ -292,7 +313,7 @@ mod tests {
             prop_assert_eq!(u64::MAX - budget.left, text.len() as u64);
             let mut budget = Budget::new(u64::MAX);
             let mut lines = Lines::new("file", Trickle(text.as_bytes()), &mut budget);
-            let refused = lines.pairs(|(first, _)| if first == b { Err("no".to_owned()) } else { Ok(()) });
+            let refused = lines.pairs(|(first, _)| if first == b { Err("no".to_owned().into()) } else { Ok(()) });
             let Err(TuError::Line { line, .. }) = refused else { panic!("it was not refused") };
             prop_assert_eq!(line, if a == b { 1 } else { 2 });
             let (mut budget, mut read) = (Budget::new(u64::MAX), Vec::new());

@@ -11,7 +11,7 @@ use thiserror::Error;
 use zip::ZipArchive;
 
 use crate::graph::{Graph, GraphError, Limits};
-use lines::{Budget, Lines};
+use lines::{Budget, Lines, Refusal};
 
 mod lines;
 #[cfg(test)]
@@ -79,11 +79,11 @@ pub fn read(archive: impl Read + Seek, limits: &ArchiveLimits) -> Result<TuDatas
 
     let mut budget = Budget::new(limits.max_unpacked_bytes);
     let classes = read_graph_labels(lines(&mut archive, &graph_labels, &mut budget)?, limits)?;
-    let mut nodes = read_indicator(lines(&mut archive, &indicator, &mut budget)?, classes.len())?;
+    let mut nodes = read_indicator(lines(&mut archive, &indicator, &mut budget)?, classes.len(), &limits.graph)?;
     if let Some(file) = &node_labels {
         read_node_labels(lines(&mut archive, file, &mut budget)?, &file.name, &mut nodes)?;
     }
-    let arcs = read_arcs(lines(&mut archive, &adjacency, &mut budget)?, &nodes)?;
+    let arcs = read_arcs(lines(&mut archive, &adjacency, &mut budget)?, &nodes, &limits.graph)?;
     assemble(name, &classes, &nodes, arcs, &limits.graph)
 }
 
@@ -167,15 +167,20 @@ struct Nodes {
 }
 
 /// The nodes of a graph need not stand together: each is numbered by its order among those of its graph.
-fn read_indicator(mut lines: Lines<'_, impl Read>, graphs: usize) -> Result<Nodes, TuError> {
+fn read_indicator(mut lines: Lines<'_, impl Read>, graphs: usize, limits: &Limits) -> Result<Nodes, TuError> {
     let mut nodes = Nodes { place: Vec::new(), counts: vec![0; graphs], labels: None };
     lines.integers(|number| {
         let graph = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
         let Some((graph, count)) = graph.and_then(|graph| Some((graph, nodes.counts.get_mut(graph)?))) else {
-            return Err(format!("there is no graph {number}: there are labels for graphs 1 to {graphs}"));
+            return Err(format!("there is no graph {number}: there are labels for graphs 1 to {graphs}").into());
         };
+        // Here and not when the graph is made: its lines unpack to more than an archive's size says.
+        if *count as usize >= limits.max_nodes {
+            let limit = limits.max_nodes;
+            return Err(Refusal::TooLarge(format!("graph {number}: there are more nodes than the limit of {limit}")));
+        }
         if nodes.place.len() == u32::MAX as usize {
-            return Err("there are more nodes than can be counted".to_owned());
+            return Err("there are more nodes than can be counted".to_owned().into());
         }
         nodes.place.push((graph as u32, *count));
         *count += 1;
@@ -189,7 +194,7 @@ fn read_node_labels(mut lines: Lines<'_, impl Read>, file: &str, nodes: &mut Nod
     let mut labels = Vec::with_capacity(count);
     lines.integers(|label| {
         if labels.len() == count {
-            return Err(format!("there are more labels than the {count} nodes"));
+            return Err(format!("there are more labels than the {count} nodes").into());
         }
         labels.push(label);
         Ok(())
@@ -201,8 +206,9 @@ fn read_node_labels(mut lines: Lines<'_, impl Read>, file: &str, nodes: &mut Nod
     Ok(())
 }
 
-/// The edges of each graph as they are listed, by the numbers of its nodes.
-fn read_arcs(mut lines: Lines<'_, impl Read>, nodes: &Nodes) -> Result<Vec<Vec<(u32, u32)>>, TuError> {
+/// The edges of each graph as they are listed, by the numbers of its nodes: each in both directions.
+fn read_arcs(mut lines: Lines<'_, impl Read>, nodes: &Nodes, limits: &Limits) -> Result<Vec<Vec<(u32, u32)>>, TuError> {
+    let most = limits.max_edges.saturating_mul(2);
     let mut arcs = vec![Vec::new(); nodes.counts.len()];
     lines.pairs(|(a, b)| {
         let place = |node: i64| {
@@ -213,9 +219,15 @@ fn read_arcs(mut lines: Lines<'_, impl Read>, nodes: &Nodes) -> Result<Vec<Vec<(
         let ((graph, source), (other, target)) = (place(a)?, place(b)?);
         if graph != other {
             let (graph, other) = (graph + 1, other + 1);
-            return Err(format!("node {a} is in graph {graph}, but node {b} is in graph {other}"));
+            return Err(format!("node {a} is in graph {graph}, but node {b} is in graph {other}").into());
         }
         if let Some(arcs) = arcs.get_mut(graph as usize) {
+            if arcs.len() >= most {
+                let (graph, limit) = (graph + 1, limits.max_edges);
+                return Err(Refusal::TooLarge(format!(
+                    "graph {graph}: there are more edges than the limit of {limit}"
+                )));
+            }
             arcs.push((source, target));
         }
         Ok(())

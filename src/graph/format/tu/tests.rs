@@ -199,7 +199,7 @@ mod accepted {
     fn both_directions_count_once_for_the_limit() {
         let limits = ArchiveLimits { graph: Limits { max_nodes: 2, max_edges: 1 }, ..LIMITS };
         let files: [(&str, &[u8]); 3] =
-            [("X_A.txt", b"1,2\n2,1\n1,2\n"), ("X_graph_indicator.txt", b"1\n1\n"), ("X_graph_labels.txt", b"0\n")];
+            [("X_A.txt", b"1,2\n2,1\n"), ("X_graph_indicator.txt", b"1\n1\n"), ("X_graph_labels.txt", b"0\n")];
         assert!(read(Cursor::new(pack(&files)), &limits).is_ok());
     }
 }
@@ -310,11 +310,15 @@ mod refused {
             (ArchiveLimits { max_graphs: 1, ..LIMITS }, "there are more graphs than the limit of 1"),
             (
                 ArchiveLimits { graph: Limits { max_nodes: 2, ..graph }, ..LIMITS },
-                "graph 1: 3 nodes are more than the limit of 2",
+                "graph 1: there are more nodes than the limit of 2",
             ),
             (
                 ArchiveLimits { graph: Limits { max_edges: 1, ..graph }, ..LIMITS },
                 "graph 1: 2 edges are more than the limit of 1",
+            ),
+            (
+                ArchiveLimits { graph: Limits { max_edges: 0, ..graph }, ..LIMITS },
+                "graph 1: there are more edges than the limit of 0",
             ),
             (
                 ArchiveLimits { max_unpacked_bytes: bytes - 1, ..LIMITS },
@@ -339,8 +343,11 @@ mod refused {
         ]);
         assert!(archive.len() < 400_000);
         let limits = ArchiveLimits { max_unpacked_bytes: 1 << 20, ..LIMITS };
+        let limits = ArchiveLimits { graph: Limits { max_edges: usize::MAX, ..LIMITS.graph }, ..limits };
         let expected = "the archive unpacks to more than the limit of 1048576 bytes";
         assert_eq!(error(read(Cursor::new(&archive), &limits)), expected);
+        let expected = "graph 1: there are more edges than the limit of 100000";
+        assert_eq!(error(read(Cursor::new(&archive), &LIMITS)), expected);
 
         let mut lying = archive;
         let told = (adjacency.len() as u32).to_le_bytes();
@@ -349,7 +356,7 @@ mod refused {
         for at in places {
             lying[at..at + 4].copy_from_slice(&4_u32.to_le_bytes());
         }
-        assert!(error(read(Cursor::new(&lying), &limits)).starts_with("X_A.txt can't be unpacked: "));
+        assert!(error(read(Cursor::new(&lying), &LIMITS)).starts_with("X_A.txt can't be unpacked: "));
     }
 
     #[test]
