@@ -43,16 +43,25 @@ pub(super) fn plan_folds(data: &TrainingData) -> Result<Vec<Fold<'_>>, TrainErro
             "no graph of the family has an edge, so there is nothing to learn".to_owned(),
         ));
     }
-    if pooled.len() + data.test.len() >= SMALL_FAMILY
+    let folds = if pooled.len() + data.test.len() >= SMALL_FAMILY
         && !data.calibration.is_empty()
         && data.train.len() >= SMALLEST_FAMILY
     {
-        return Ok(vec![Fold {
+        vec![Fold {
             train: data.train.iter().map(|(id, graph)| (*id, graph)).collect(),
             calibration: data.calibration.iter().map(|(id, graph)| (*id, graph)).collect(),
-        }]);
+        }]
+    } else {
+        deal(&pooled)
+    };
+    if folds.iter().any(|fold| fold.train.iter().all(|(_, graph)| graph.edge_count() == 0)) {
+        return Err(TrainError::Unusable(
+            "outside the test split all graphs with edges are isomorphic, or nearly all: when some are held out to calibrate \
+             on, and their twins with them, none is left to learn from"
+                .to_owned(),
+        ));
     }
-    Ok(deal(&pooled))
+    Ok(folds)
 }
 
 /// Deals the graphs to the folds, twins together, each class to the fold that has the fewest graphs so far.

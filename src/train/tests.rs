@@ -175,6 +175,26 @@ fn a_family_too_small_or_without_edges_is_told_so() {
 }
 
 #[test]
+fn a_family_of_twins_is_told_that_none_can_be_held_out() {
+    let hexagon = || graph(6, &[(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5)]);
+    let of = |graphs: Vec<Graph>| TrainingData {
+        train: (0..).map(GraphId::new).zip(graphs).collect(),
+        ..TrainingData::default()
+    };
+    let few: Vec<Graph> = (0..20).map(|_| hexagon()).collect();
+    let many: Vec<Graph> = (0..250).map(|_| hexagon()).collect();
+    let beside_empty: Vec<Graph> = (0..20).map(|i| if i < 10 { hexagon() } else { graph(3, &[]) }).collect();
+    for twins in [few, many, beside_empty] {
+        for kind in Kind::ALL {
+            match fit(&spec(kind, 0), &ComputeDevice::cpu(), &of(twins.clone()), None, &mut Recorder::default()) {
+                Err(TrainError::Unusable(why)) => assert!(why.contains("isomorphic"), "{why}"),
+                other => panic!("{kind}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn a_family_without_non_edges_trains_on_what_it_has() {
     let clique = |i: i64| {
         let n = 4 + i as u64 % 5;
