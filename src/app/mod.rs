@@ -8,7 +8,6 @@ pub mod keys;
 pub mod samples;
 mod stop;
 
-use std::future::IntoFuture;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,7 +50,7 @@ pub struct App {
     stopping: CancellationToken,
     /// No more connections.
     closing: CancellationToken,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
     _upkeep: AbortOnDropHandle<()>,
     /// Last: it is let go of when all the others are gone.
     _data_dir: DataDir,
@@ -101,8 +100,7 @@ impl App {
             closing: closing.clone(),
             metrics,
         });
-        let served = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
-        let server = tokio::spawn(served.into_future());
+        let server = tokio::spawn(http::serve(listener, router, config.http.idle_timeout, closing.clone()));
         info!(%address, data_dir = %config.place.data_dir.display(), "serving");
         let _upkeep = AbortOnDropHandle::new(upkeep);
         Ok(Self {
@@ -145,7 +143,7 @@ impl App {
                 error!("the server ended by itself");
                 self.closing.cancel();
                 self.end_work().await;
-                ended?.context("the server failed")
+                ended.context("the server failed")
             }
         }
     }

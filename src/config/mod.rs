@@ -69,6 +69,7 @@ impl Config {
             max_batch: limits.max_batch,
             max_samples: limits.max_samples,
             request_timeout: settings.request_timeout,
+            idle_timeout: settings.idle_timeout,
             rate_limit: settings.rate_limit,
             open: settings.listen.ip().is_loopback(),
             device: settings.device,

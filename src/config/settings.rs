@@ -90,6 +90,11 @@ pub struct Settings {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds(0.01, 3_600.0), help_heading = "Serving")]
     pub request_timeout: Duration,
 
+    /// Time for a client to send the head of its next request, or to take in any more of an answer, in seconds; then its
+    /// connection is closed
+    #[arg(long, value_name = "SECONDS", default_value = "75", value_parser = seconds(0.01, 3_600.0), help_heading = "Serving")]
+    pub idle_timeout: Duration,
+
     /// Requests a second of one key, and as many at once; 0 is no limit
     #[arg(long, value_name = "COUNT", default_value = "0", help_heading = "Serving")]
     pub rate_limit: u32,
@@ -167,7 +172,7 @@ pub struct Settings {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds(1.0, 3_600.0), help_heading = "Training")]
     pub lease: Duration,
 
-    /// Deaths of a training process after which its job is failed
+    /// Deaths of a job's process, or of the service with it, after which the job is failed
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = whole::<u32>(1, 100), help_heading = "Training")]
     pub max_attempts: u32,
 

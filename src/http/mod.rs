@@ -7,6 +7,7 @@ mod active;
 mod auth;
 mod bins;
 mod blocking;
+mod connections;
 mod datasets;
 mod detectors;
 mod distributions;
@@ -44,6 +45,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use self::connections::serve;
 use self::error::Problem;
 use crate::graph::Limits;
 use crate::graph::format::tu::ArchiveLimits;
@@ -68,6 +70,8 @@ pub struct Config {
     pub max_batch: usize,
     pub max_samples: usize,
     pub request_timeout: std::time::Duration,
+    /// What a client may take to send the head of its next request, or to take in more of an answer.
+    pub idle_timeout: std::time::Duration,
     /// Requests a second of one key (or of all, while there are no keys), and its burst; 0 is no limit.
     pub rate_limit: u32,
     /// Whether requests without a key are let through: a loopback address and no key made yet.
