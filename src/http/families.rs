@@ -181,7 +181,7 @@ async fn get_family(State(state): State<AppState>, Path(name): Path<FamilyName>)
     responses(
         (status = 204, description = "It is gone."),
         (status = 404, description = "There is none of this name."),
-        (status = 409, description = "One of its jobs is queued or running: cancel that first."),
+        (status = 409, description = "A job that needs it is queued or running: cancel that first."),
     ))]
 async fn delete_family(State(state): State<AppState>, Path(name): Path<FamilyName>) -> Result<StatusCode, Problem> {
     for detector in state.store.delete_family(name.as_str()).await? {

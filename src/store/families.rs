@@ -143,7 +143,7 @@ impl Store {
     /// artefacts to be deleted.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], or [`StoreError::Conflict`] while a job of the family is queued or running.
+    /// [`StoreError::NotFound`], or [`StoreError::Conflict`] while a job that needs the family is queued or running.
     pub async fn delete_family(&self, name: &str) -> Result<Vec<DetectorId>, StoreError> {
         let mut transaction = self.write().await?;
         let family = sqlx::query_scalar!("SELECT id FROM families WHERE name = ?", name)
@@ -151,13 +151,23 @@ impl Store {
             .await?
             .ok_or_else(|| no_family(name))?;
         let busy = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "count!: i64" FROM jobs WHERE family = ? AND state IN ('queued', 'running')"#,
+            r#"
+            SELECT count(*) AS "count!: i64"
+            FROM jobs
+            WHERE state IN ('queued', 'running') AND (
+                family = ?
+                OR task = 'evaluation' AND EXISTS (
+                    SELECT 1 FROM json_each(spec, '$.anomalous') AS anomalous WHERE anomalous.value ->> 'id' = ?
+                )
+            )
+            "#,
+            family,
             family
         )
         .fetch_one(&mut *transaction)
         .await?;
         if busy > 0 {
-            let what = format!("family `{name}` has {busy} queued or running jobs; cancel them first");
+            let what = format!("{busy} queued or running jobs need family `{name}`; cancel them first");
             return Err(StoreError::Conflict { what });
         }
         let detectors =

@@ -128,6 +128,25 @@ fn report() -> Evaluation {
 }
 
 #[tokio::test]
+async fn a_family_that_an_evaluation_compares_with_stays_until_it_has() {
+    let fixture = Fixture::new().await;
+    let (store, family, others) = (&fixture.store, fixture.family("f").await.id, fixture.family("others").await.id);
+    let compared = |id| {
+        let mut job = evaluation(family);
+        let Task::Evaluation(spec) = &mut job.task else { unreachable!() };
+        spec.anomalous.push(NamedFamily { id, name: "others".into() });
+        job
+    };
+    let queued = store.enqueue_job(compared(others)).await.unwrap();
+    let refused = |result| matches!(result, Err(StoreError::Conflict { .. }));
+    assert!(refused(store.delete_family("others").await), "it waits");
+    let claimed = store.claim_job(Duration::from_secs(60)).await.unwrap().unwrap();
+    assert!(refused(store.delete_family("others").await), "it runs");
+    store.finish_evaluation(queued.id, claimed.attempt, &report()).await.unwrap();
+    store.delete_family("others").await.unwrap();
+}
+
+#[tokio::test]
 async fn an_evaluation_is_a_job_like_any_other() {
     let fixture = Fixture::new().await;
     let (store, family) = (&fixture.store, fixture.family("f").await.id);
