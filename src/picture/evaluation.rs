@@ -209,14 +209,25 @@ impl<'a> Subject<'a> {
             y: format!("second component ({:.0} %)", 100.0 * clusters.explained[1]),
             series,
         };
-        let series = |name: String, colour, mark, of: &dyn Fn(&&Point) -> bool| {
-            let points: Vec<(f64, f64)> = clusters.points.iter().filter(of).map(|point| (point.x, point.y)).collect();
-            let every = points.len().div_ceil(MOST_DOTS).max(1);
-            Series { name, colour, mark, points: points.into_iter().step_by(every).collect() }
-        };
         let others = (0..self.evaluation.anomalous.len()).map(Sample::Anomalous);
-        let samples = std::iter::once(Sample::Test).chain(others);
-        let truth = samples.map(|sample| {
+        let samples: Vec<Sample> = std::iter::once(Sample::Test).chain(others).collect();
+        // The same points in both panels, some of each class.
+        let drawn = samples.iter().flat_map(|sample| {
+            let of_sample: Vec<&Point> = clusters.points.iter().filter(|point| point.sample == *sample).collect();
+            let every = of_sample.len().div_ceil(MOST_DOTS).max(1);
+            of_sample.into_iter().step_by(every)
+        });
+        let drawn: Vec<&Point> = drawn.collect();
+        let how_many = if drawn.len() < clusters.points.len() {
+            format!(", {} of {} graphs drawn", drawn.len(), clusters.points.len())
+        } else {
+            String::new()
+        };
+        let series = |name: String, colour, mark, of: &dyn Fn(&Point) -> bool| {
+            let points = drawn.iter().filter(|point| of(point)).map(|point| (point.x, point.y)).collect();
+            Series { name, colour, mark, points }
+        };
+        let truth = samples.iter().map(|&sample| {
             let mark = if sample.is_anomalous() { Mark::Triangles } else { Mark::Dots };
             series(self.name(sample), colour(sample), mark, &|point| point.sample == sample)
         });
@@ -229,7 +240,7 @@ impl<'a> Subject<'a> {
             100.0 * clusters.accuracy,
             100.0 * clusters.majority
         );
-        vec![scatter(format!("{who}: classes"), truth.collect()), scatter(told, found.into())]
+        vec![scatter(format!("{who}: classes{how_many}"), truth.collect()), scatter(told, found.into())]
     }
 }
 
