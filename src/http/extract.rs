@@ -1,11 +1,16 @@
 //! Extractors whose rejections are located problems.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_path_to_error::{Path as ErrorPath, Segment};
 
@@ -106,11 +111,37 @@ pub fn body_problem(error: &(dyn std::error::Error + 'static)) -> Problem {
         .unwrap_or_else(|| Problem::malformed("the body broke off"))
 }
 
+/// An object, whose fields are those of `T`. serde would take an array for it, too, of its fields in their order.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+/// Reads an object.
+///
 /// # Errors
 /// 400 for what is not JSON, 422 with a JSON Pointer for what doesn't fit `T`.
-pub fn from_json<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
+pub fn from_json<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = json_pointer(error.path());
         json_problem(error.inner(), pointer)
     })?;
@@ -150,7 +181,6 @@ fn json_pointer(path: &ErrorPath) -> String {
 mod tests {
     use axum::body::Body;
     use axum::http::StatusCode;
-    use serde::Deserialize;
 
     use super::*;
 
@@ -179,6 +209,7 @@ mod tests {
             (r#"{"a/b~c": [{}]}"#, "/a~1b~0c/0"),
             (r#"{"a/b~c": [{"count": 1, "colour": 2}]}"#, "/a~1b~0c/0/colour"),
             ("[]", ""),
+            (r#"[[{"count": 1}]]"#, ""),
             ("3", ""),
         ];
         for (text, pointer) in cases {
@@ -192,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_400() {
-        let deep = "[".repeat(100_000);
+        let deep = r#"{"a":"#.repeat(100_000);
         for text in ["", "{", "nope", r#"{"a/b~c": []} x"#, deep.as_str()] {
             let bytes = text.as_bytes();
             let problem = from_json::<serde_json::Value>(bytes).expect_err("a problem");

@@ -53,12 +53,18 @@ pub(super) async fn limit_rate(State(rates): State<Rates>, request: Request, nex
     Ok(next.run(request).await)
 }
 
-/// 413 for a body over the limit of its content type: at once where it says its length, else when it gets there.
+/// 415 for a compressed body, 413 for one over the limit of its content type: at once where it says its length, else when it gets there.
 pub(super) async fn limit_body(
     State(config): State<Arc<Config>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    if let Some(coding) = request.headers().get(header::CONTENT_ENCODING)
+        && coding != "identity"
+    {
+        let coding = String::from_utf8_lossy(coding.as_bytes());
+        return Err(Problem::unsupported_media_type(format!("the body is sent as `{coding}`; send it uncompressed")));
+    }
     let limit = match content_type(request.headers()).as_deref() {
         Some(NDJSON) => return Ok(next.run(request).await),
         Some(ZIP) => config.max_upload_bytes,

@@ -56,6 +56,29 @@ async fn a_missing_content_type_is_415() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_415() {
+    let app = App::start().await;
+    let request = |coding| app.request(Method::POST, "/v1/families").header("content-encoding", coding);
+    for coding in ["gzip", "br"] {
+        app.send(request(coding).json(&json!({"name": "a"}))).await.expect_problem(415, "unsupported-media-type");
+    }
+    app.send(request("identity").json(&json!({"name": "a"}))).await.expect(201);
+}
+
+#[tokio::test]
+async fn an_array_is_no_object_and_null_is_nothing() {
+    let app = App::with(&[("load-samples", "true")]).await;
+    let (graph, path) = (json!({"nodes": 2, "edges": [[0, 1]]}), "/v1/families/ladder/score");
+    app.post_json(path, &json!({"graph": graph, "graphs": null, "options": null})).await.expect(200);
+    app.post_json("/v1/families", &json!(["a", null])).await.expect_problem(422, "invalid");
+    app.post_json(path, &json!([graph, null, {}])).await.expect_problem(422, "invalid");
+    let options = json!([0.5, null, null, null, null, null, null, null, null]);
+    let problem =
+        app.post_json(path, &json!({"graph": graph, "options": options})).await.expect_problem(422, "invalid");
+    assert_eq!(problem["errors"][0]["pointer"], "/options");
+}
+
+#[tokio::test]
 async fn a_missing_parameter_is_400() {
     let app = App::start().await;
     let problem = app.post_json("/v1/datasets", &json!({})).await.expect_problem(400, "bad-request");

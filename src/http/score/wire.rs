@@ -11,6 +11,7 @@ use crate::graph::format::ParsedGraph;
 use crate::graph::format::json::JsonError;
 use crate::graph::{Graph, Limits};
 use crate::http::error::Problem;
+use crate::http::extract::Object;
 use crate::http::graph_json::GraphJson;
 use crate::id::DetectorId;
 use crate::model::Kind;
@@ -27,9 +28,8 @@ pub(super) struct ScoreRequest {
     /// Several of them. The answer is `{"results": [...]}` in their order; one bad graph refuses them all.
     #[schema(min_items = 1)]
     graphs: Option<Vec<GraphJson>>,
-    #[serde(default)]
     #[schema(value_type = Option<Options>)]
-    pub(super) options: Options,
+    options: Option<Object<Options>>,
 }
 
 /// The graphs of a request, as yet unread.
@@ -55,7 +55,7 @@ impl ScoreRequest {
             (None, Some(graphs)) => Asked::Many(graphs),
             _ => return Err(Problem::invalid_at("", "give exactly one of `graph` and `graphs`")),
         };
-        Ok((asked, self.options))
+        Ok((asked, self.options.map(|Object(options)| options).unwrap_or_default()))
     }
 }
 
