@@ -97,7 +97,7 @@ pub(in crate::http) struct Event {
     pub(in crate::http) event: EventName,
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
-    /// With `started` and `interrupted`.
+    /// With `started` and `interrupted`: the number of the attempt, of all that were ever begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     /// With `progress`.

@@ -85,7 +85,8 @@ pub(super) struct TrainingJob {
     seed: u64,
     device: DeviceChoice,
     state: JobStateName,
-    /// Attempts begun since the job was last queued by a user, those ended by a restart left out.
+    /// Attempts begun since the job was last queued by a user, those that ended because the service was asked to stop left
+    /// out.
     attempt: u32,
     /// The last that is known, kept when the job ends.
     progress: Option<TrainingProgress>,
