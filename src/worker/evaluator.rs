@@ -30,6 +30,10 @@ async fn attempt(config: AttemptConfig, artifacts: Artifacts, asked_to_stop: Sto
     let comparison = read(&store, &job, spec).await;
     let comparison = comparison.map_err(|error| Unfinished::internal("The graphs could not be read.", &error))?;
     store.close().await;
+    // A queued evaluation keeps its families; one that was run again may have lost them before.
+    if let Some((lost, _)) = comparison.anomalous.iter().find(|(_, graphs)| graphs.is_empty()) {
+        return Err(Unfinished::unusable(format!("family `{lost}` has been deleted")));
+    }
     let mut detectors = Vec::new();
     for pinned in &spec.detectors {
         detectors.push((pinned.id, load(&artifacts, pinned.id).await?));

@@ -332,18 +332,21 @@ async fn an_evaluation_is_cancelled_and_run_again_and_survives_a_kill() {
     post(&app, &format!("{command}/retry")).await.expect_problem(409, "conflict");
 }
 
-/// A family that is gone when its turn comes fails the evaluation, and says so.
+/// A family is kept while an evaluation needs it. Once it is gone the evaluation can't be run again, and says why.
 #[tokio::test]
-async fn a_family_deleted_meanwhile_fails_the_evaluation() {
+async fn a_family_is_kept_for_a_queued_evaluation_and_missed_by_one_run_again() {
     let app = app_with(&["full-mask"]).await;
     let app = app.restart_with(&[("workers", "0")]).await;
     let evaluation = app.post_json(NEW, &task()).await.expect(202);
+    app.delete("/v1/families/strangers").await.expect_problem(409, "conflict");
+    post(&app, &format!("{NEW}/{}/cancel", id(&evaluation))).await.expect(200);
     app.delete("/v1/families/strangers").await.expect(204);
+    post(&app, &format!("{NEW}/{}/retry", id(&evaluation))).await.expect(202);
     let app = app.restart_with(&[]).await;
     let failed = wait_until(&app, id(&evaluation), is_final).await;
     assert_eq!((&failed["state"], &failed["result"]), (&json!("failed"), &json!(null)));
     assert_eq!(failed["error"]["title"], "The evaluation failed");
-    assert!(failed["error"]["detail"].as_str().unwrap().contains("`strangers` has no graphs"), "{failed:#}");
+    assert!(failed["error"]["detail"].as_str().unwrap().contains("`strangers` has been deleted"), "{failed:#}");
 }
 
 #[tokio::test]
