@@ -349,6 +349,28 @@ mod tests {
     }
 
     #[test]
+    fn both_panels_of_the_clusters_draw_the_same_graphs() {
+        let mut report = report(&[Kind::Gran]);
+        let point = |index: usize| Point {
+            sample: if index.is_multiple_of(10) { Sample::Test } else { Sample::Anomalous(0) },
+            cluster: usize::from(index.is_multiple_of(3)),
+            x: index as f64,
+            y: 0.5,
+        };
+        report.detectors[0].standing.clusters.points = (0..1_000).map(point).collect();
+        let panels = Subject { evaluation: &report }.clusters("gran", &report.detectors[0].standing);
+        let drawn = |panel: &Panel| {
+            let mut all: Vec<(f64, f64)> = panel.series.iter().flat_map(|series| series.points.clone()).collect();
+            all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+            all
+        };
+        assert_eq!(drawn(&panels[0]), drawn(&panels[1]));
+        // All hundred of the test graphs, and every sixth of the nine hundred others.
+        assert_eq!(drawn(&panels[0]).len(), 250);
+        assert_eq!(panels[0].title, "gran: classes, 250 of 1000 graphs drawn");
+    }
+
+    #[test]
     fn the_sheet_has_all_pictures() {
         let sheet = evaluation(&report(&[Kind::GraphRnn, Kind::FullMask]), None).unwrap();
         // ROC, two rows of nonconformities, NLL, completion, edges and non-edges, three rows of clusters.
