@@ -290,6 +290,28 @@ impl Terms for Surprises {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Limits;
+
+    /// Graphs of which two orderings and a half may be held, and a small one between them.
+    #[test]
+    fn what_is_more_than_may_be_held_is_computed_in_parts_and_comes_back_to_its_graph() {
+        let of_size = |nodes: usize| {
+            let limits = Limits { max_nodes: nodes, max_edges: 0 };
+            Graph::new(nodes as u64, &[], None, &limits).unwrap().0
+        };
+        let (large, small) = (of_size(HELD_AT_ONCE * 2 / 5), of_size(3));
+        let mut parts = Vec::new();
+        let found = in_orderings(&[&large, &small, &large], 2, 1, |sequences| {
+            parts.push(sequences.len());
+            let rows = |sequence: &Sequence| sequence.node_count() as f64;
+            let told = sequences.iter().map(|one| OrderingLikelihood { rows: rows(one), ..Default::default() });
+            Ok::<_, Infallible>(told.collect())
+        });
+        assert_eq!(parts, [4, 2]);
+        let Ok(found) = found;
+        let rows: Vec<Vec<f64>> = found.iter().map(|of_graph| of_graph.iter().map(|one| one.rows).collect()).collect();
+        assert_eq!(rows, [large.node_count(), 3, large.node_count()].map(|nodes| vec![nodes as f64; 2]));
+    }
 
     #[test]
     fn statistics_are_as_many_as_their_names_and_finite_at_the_borders() {
