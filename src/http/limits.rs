@@ -53,7 +53,8 @@ pub(super) async fn limit_rate(State(rates): State<Rates>, request: Request, nex
     Ok(next.run(request).await)
 }
 
-/// 415 for a compressed body, 413 for one over the limit of its content type: at once where it says its length, else when it gets there.
+/// 415 for a compressed body. 413 for one over the limit of its content type: at once where it says its length, else when
+/// it gets there.
 pub(super) async fn limit_body(
     State(config): State<Arc<Config>>,
     request: Request,

@@ -32,8 +32,7 @@ use side_by_side::side_by_side;
 /// Repeats of a task: seeds, or the field's folds.
 const REPEATS: u64 = 5;
 
-/// Cells at once unless it is said: more are little faster, for a cell's scoring takes all cores, and each takes memory of its
-/// own.
+/// Cells at once unless it is said: each takes memory of its own, and its scoring takes all cores already.
 const MOST_AT_ONCE: usize = 4;
 
 /// Runs what isn't there yet, and writes `report.md` and its pictures.
