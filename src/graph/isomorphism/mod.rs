@@ -28,14 +28,7 @@ pub struct WlHash(pub [u8; 16]);
 /// The hash of a graph, node labels included; a graph without labels never equals one with them.
 #[must_use]
 pub fn wl_hash(graph: &Graph) -> WlHash {
-    let mut colours = surroundings(graph);
-    for _ in 0..HASH_ROUNDS {
-        let refined = refine(graph, &colours);
-        if class_count(&refined) == class_count(&colours) {
-            break;
-        }
-        colours = refined;
-    }
+    let mut colours = settled(graph);
     colours.sort_unstable();
     let mut hasher = Sha256::new();
     hasher.update(b"graphkin wl 1");
@@ -48,6 +41,28 @@ pub fn wl_hash(graph: &Graph) -> WlHash {
     let mut hash = [0; 16];
     hash.copy_from_slice(&hasher.finalize()[..16]);
     WlHash(hash)
+}
+
+/// A number that is the same for isomorphic graphs and nearly always another for others of the same [`WlHash`].
+///
+/// A hash tells which colours there are, each having settled, but not always which of them are neighbours: the three
+/// perfect matchings of four nodes with four labels share one. A round more tells that.
+#[must_use]
+pub fn tie_breaker(graph: &Graph) -> u64 {
+    bag(refine(graph, &settled(graph)).into_iter())
+}
+
+/// Colours that a further round of refinement makes no more of, or those after [`HASH_ROUNDS`].
+fn settled(graph: &Graph) -> Vec<u64> {
+    let mut colours = surroundings(graph);
+    for _ in 0..HASH_ROUNDS {
+        let refined = refine(graph, &colours);
+        if class_count(&refined) == class_count(&colours) {
+            break;
+        }
+        colours = refined;
+    }
+    colours
 }
 
 /// Whether two graphs are isomorphic, node labels included.
