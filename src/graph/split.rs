@@ -84,8 +84,10 @@ impl SplitCounts {
 }
 
 /// Gives graphs their split: isomorphic twins share one, shares stay near their targets, and nothing depends on the
-/// order of the graphs in a batch or the names of their nodes. (Of graphs so alike that colour refinement doesn't tell
-/// them apart, such as strongly regular ones, the first in the batch counts as the first.)
+/// order of the graphs in a batch or the names of their nodes.
+///
+/// Of graphs so alike that colour refinement doesn't tell them apart, such as strongly regular ones, the first in the
+/// batch counts as the first.
 ///
 /// Twins share a split because a test graph whose twin was trained on tests nothing (81 % of IMDB-MULTI's graphs have
 /// one). A batch's new classes of twins are visited in an order shuffled by the seed, and each draws its split at random,
