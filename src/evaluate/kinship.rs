@@ -5,25 +5,25 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::graph::Graph;
-use crate::graph::isomorphism::{WlHash, are_isomorphic, wl_hash};
+use crate::graph::isomorphism::{Fingerprint, are_isomorphic};
 use crate::stats::ranking::auroc;
 
 /// Graphs by their isomorphism class.
 #[derive(Debug, Default)]
 pub(super) struct Classes<'a> {
-    by_hash: HashMap<WlHash, Vec<(&'a Graph, usize)>>,
+    by_fingerprint: HashMap<Fingerprint, Vec<(&'a Graph, usize)>>,
     count: usize,
 }
 
 impl<'a> Classes<'a> {
     /// The class of each graph, made where it is the first of its class.
     pub(super) fn enter(&mut self, graphs: &[&'a Graph]) -> Vec<usize> {
-        let hashed: Vec<WlHash> = graphs.par_iter().map(|graph| wl_hash(graph)).collect();
+        let fingerprints: Vec<Fingerprint> = graphs.par_iter().map(|graph| Fingerprint::of(graph)).collect();
         graphs
             .iter()
-            .zip(hashed)
-            .map(|(graph, hash)| {
-                let alike = self.by_hash.entry(hash).or_default();
+            .zip(fingerprints)
+            .map(|(graph, fingerprint)| {
+                let alike = self.by_fingerprint.entry(fingerprint).or_default();
                 if let Some((_, class)) = alike.iter().find(|(known, _)| are_isomorphic(known, graph)) {
                     return *class;
                 }
@@ -39,8 +39,8 @@ impl<'a> Classes<'a> {
         graphs
             .par_iter()
             .map(|graph| {
-                self.by_hash
-                    .get(&wl_hash(graph))
+                self.by_fingerprint
+                    .get(&Fingerprint::of(graph))
                     .is_some_and(|alike| alike.iter().any(|(known, _)| are_isomorphic(known, graph)))
             })
             .collect()

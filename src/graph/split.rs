@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Graph;
-use super::isomorphism::{WlHash, are_isomorphic, tie_breaker};
+use super::isomorphism::{Fingerprint, WlHash, are_isomorphic};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -97,8 +97,8 @@ impl SplitCounts {
 pub struct SplitAssigner {
     seed: u64,
     counts: SplitCounts,
-    /// One graph of each class of twins seen so far. Graphs of one hash are nearly always one class.
-    classes: HashMap<WlHash, Vec<(Graph, Split)>>,
+    /// The classes of twins seen so far. Graphs of one hash are nearly always one class.
+    classes: HashMap<WlHash, Vec<Class>>,
 }
 
 impl SplitAssigner {
@@ -109,57 +109,58 @@ impl SplitAssigner {
     }
 
     /// Tells of a graph that has its split already, so that its twins get the same.
-    pub fn know(&mut self, hash: WlHash, graph: &Graph, split: Split) {
-        if self.class_of(hash, graph).is_none() {
-            self.classes.entry(hash).or_default().push((graph.clone(), split));
+    pub fn know(&mut self, fingerprint: Fingerprint, graph: &Graph, split: Split) {
+        if self.split_of(fingerprint, graph).is_none() {
+            let class = Class { fingerprint, graph: graph.clone(), split };
+            self.classes.entry(fingerprint.hash).or_default().push(class);
         }
     }
 
     /// The splits of a batch of graphs, in their order.
-    pub fn assign(&mut self, graphs: &[(WlHash, &Graph)]) -> Vec<Split> {
+    pub fn assign(&mut self, graphs: &[(Fingerprint, &Graph)]) -> Vec<Split> {
         let total = self.counts.total() + graphs.len();
         let mut splits: Vec<Option<Split>> = Vec::with_capacity(graphs.len());
         let mut new_classes: HashMap<WlHash, Vec<NewClass<'_>>> = HashMap::new();
-        for (index, &(hash, graph)) in graphs.iter().enumerate() {
-            let known = self.class_of(hash, graph);
+        for (index, &(fingerprint, graph)) in graphs.iter().enumerate() {
+            let known = self.split_of(fingerprint, graph);
             splits.push(known);
             if let Some(split) = known {
                 self.counts.add(split, 1);
                 continue;
             }
-            let same_hash = new_classes.entry(hash).or_default();
-            match same_hash.iter_mut().find(|class| are_isomorphic(class.graph, graph)) {
+            let same_hash = new_classes.entry(fingerprint.hash).or_default();
+            let same = |class: &&mut NewClass<'_>| are_twins((class.fingerprint, class.graph), (fingerprint, graph));
+            match same_hash.iter_mut().find(same) {
                 Some(class) => class.members.push(index),
-                None => same_hash.push(NewClass { graph, members: vec![index] }),
+                None => same_hash.push(NewClass { fingerprint, graph, members: vec![index] }),
             }
         }
 
-        let mut drawn: Vec<(u64, u64, WlHash, NewClass<'_>)> = Vec::new();
+        let mut drawn: Vec<(u64, u64, NewClass<'_>)> = Vec::new();
         for (hash, mut classes) in new_classes {
-            if classes.len() > 1 {
-                classes.sort_by_cached_key(|class| tie_breaker(class.graph));
-            }
+            // Numbered by their structure, not by their places in the batch.
+            classes.sort_by_key(|class| class.fingerprint);
             let known = self.classes.get(&hash).map_or(0, Vec::len);
             for (number, class) in (known..).zip(classes) {
                 let (order, draw) = self.random_of(hash, number);
-                drawn.push((order, draw, hash, class));
+                drawn.push((order, draw, class));
             }
         }
         drawn.sort_unstable_by_key(|&(order, draw, ..)| (order, draw));
-        for (_, draw, hash, class) in drawn {
+        for (_, draw, NewClass { fingerprint, graph, members }) in drawn {
             let split = self.draw_split(draw, total);
-            self.counts.add(split, class.members.len());
-            for index in class.members {
+            self.counts.add(split, members.len());
+            for index in members {
                 splits[index] = Some(split);
             }
-            self.classes.entry(hash).or_default().push((class.graph.clone(), split));
+            self.classes.entry(fingerprint.hash).or_default().push(Class { fingerprint, graph: graph.clone(), split });
         }
         splits.into_iter().flatten().collect()
     }
 
-    fn class_of(&self, hash: WlHash, graph: &Graph) -> Option<Split> {
-        let same_hash = self.classes.get(&hash)?;
-        same_hash.iter().find(|(known, _)| are_isomorphic(known, graph)).map(|&(_, split)| split)
+    fn split_of(&self, fingerprint: Fingerprint, graph: &Graph) -> Option<Split> {
+        let same = |class: &&Class| are_twins((class.fingerprint, &class.graph), (fingerprint, graph));
+        self.classes.get(&fingerprint.hash)?.iter().find(same).map(|class| class.split)
     }
 
     /// Two random numbers for a class, by the seed and its structure alone: its place in the order, and its draw.
@@ -195,11 +196,24 @@ impl SplitAssigner {
     }
 }
 
+/// One graph of a class of twins.
+#[derive(Debug)]
+struct Class {
+    fingerprint: Fingerprint,
+    graph: Graph,
+    split: Split,
+}
+
 /// Graphs of a batch that are twins of each other and of no graph known before.
 struct NewClass<'a> {
+    fingerprint: Fingerprint,
     graph: &'a Graph,
     /// Places in the batch.
     members: Vec<usize>,
+}
+
+fn are_twins((a_fingerprint, a): (Fingerprint, &Graph), (b_fingerprint, b): (Fingerprint, &Graph)) -> bool {
+    a_fingerprint == b_fingerprint && are_isomorphic(a, b)
 }
 
 #[cfg(test)]
@@ -208,11 +222,10 @@ mod tests {
 
     use super::*;
     use crate::graph::Limits;
-    use crate::graph::isomorphism::wl_hash;
     use crate::graph::testing::{any_graph, complete, path, permutation, random_graph};
 
     fn assign(assigner: &mut SplitAssigner, graphs: &[Graph]) -> Vec<Split> {
-        let hashed: Vec<_> = graphs.iter().map(|graph| (wl_hash(graph), graph)).collect();
+        let hashed: Vec<_> = graphs.iter().map(|graph| (Fingerprint::of(graph), graph)).collect();
         assigner.assign(&hashed)
     }
 
@@ -255,7 +268,7 @@ mod tests {
     fn a_class_of_any_size_is_in_each_split_as_often_as_its_share() {
         let mut graphs = vec![complete(5); 15];
         graphs.extend(distinct_graphs(85));
-        let hashed: Vec<_> = graphs.iter().map(|graph| (wl_hash(graph), graph)).collect();
+        let hashed: Vec<_> = graphs.iter().map(|graph| (Fingerprint::of(graph), graph)).collect();
         let mut of_the_class = SplitCounts::default();
         let seeds = 1_000;
         for seed in 0..seeds {
@@ -287,7 +300,7 @@ mod tests {
         let graphs = distinct_graphs(30);
         for split in Split::ALL {
             let mut assigner = SplitAssigner::new(3, SplitCounts::default());
-            assigner.know(wl_hash(&graphs[0]), &graphs[0], split);
+            assigner.know(Fingerprint::of(&graphs[0]), &graphs[0], split);
             let twin = graphs[0].relabelled(&permutation(20, 9));
             let batch = [&graphs[1..], &[twin]].concat();
             assert_eq!(assign(&mut assigner, &batch).last(), Some(&split));
@@ -295,11 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn equal_hashes_make_no_twins() {
+    fn equal_fingerprints_make_no_twins() {
         let mut assigner = SplitAssigner::new(0, SplitCounts::default());
-        let hash = wl_hash(&path(4));
-        assigner.know(hash, &path(4), Split::Test);
-        assert_eq!(assigner.assign(&[(hash, &complete(4)), (hash, &path(4))]), [Split::Train, Split::Test]);
+        let fingerprint = Fingerprint::of(&path(4));
+        assigner.know(fingerprint, &path(4), Split::Test);
+        let asked = [(fingerprint, &complete(4)), (fingerprint, &path(4))];
+        assert_eq!(assigner.assign(&asked), [Split::Train, Split::Test]);
     }
 
     #[test]
@@ -309,7 +323,9 @@ mod tests {
             Graph::new(4, edges, labels, &Limits::default()).expect("a valid graph").0
         };
         let matchings = [&[(0, 1), (2, 3)], &[(0, 2), (1, 3)], &[(0, 3), (1, 2)]].map(|edges| matching(edges));
-        assert!(matchings.iter().all(|graph| wl_hash(graph) == wl_hash(&matchings[0])));
+        let [first, second, third] = matchings.each_ref().map(Fingerprint::of);
+        assert_eq!([first.hash, first.hash], [second.hash, third.hash]);
+        assert!(first != second && second != third && third != first);
         let others = distinct_graphs(9);
         let mut in_several = 0;
         for seed in 0..50 {

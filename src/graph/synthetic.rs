@@ -318,7 +318,7 @@ mod tests {
             generate(&SyntheticSpec { width: 3, height: 3, ..spec(SyntheticType::RandomRegular, 20) }).unwrap();
         assert!(graphs.iter().all(|graph| graph.nodes().all(|node| graph.degree(node) == 6)));
         let graphs = generate(&spec(SyntheticType::RandomRegular, 50)).unwrap();
-        let hashes: HashSet<_> = graphs.iter().map(crate::graph::isomorphism::wl_hash).collect();
+        let hashes: HashSet<_> = graphs.iter().map(crate::graph::isomorphism::Fingerprint::of).collect();
         assert_eq!(hashes.len(), 50);
     }
 

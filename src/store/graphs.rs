@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::cursor::List;
 use super::{Page, PageRequest, Store, StoreError, json, off_thread};
-use crate::graph::isomorphism::{WlHash, wl_hash};
+use crate::graph::isomorphism::Fingerprint;
 use crate::graph::split::{Split, SplitAssigner, SplitCounts};
 use crate::graph::{Graph, blob};
 use crate::id::{FamilyId, GraphId};
@@ -155,14 +155,13 @@ impl Store {
 /// A graph on its way into the store: what takes time to compute is there already.
 pub(super) struct Prepared {
     id: String,
-    hash: WlHash,
+    fingerprint: Fingerprint,
     content: Vec<u8>,
     graph: Graph,
 }
 
 /// A graph of the family that has the hash of a newcomer.
 pub(super) struct PossibleTwin {
-    hash: Vec<u8>,
     content: Vec<u8>,
     split: String,
 }
@@ -231,8 +230,10 @@ pub(super) async fn name_graphs(
 
 /// Hashes and encodes: slow for large graphs, so never inside a transaction.
 pub(super) fn prepare(graphs: Vec<(String, Graph)>) -> Vec<Prepared> {
-    let prepare =
-        |(id, graph): (String, Graph)| Prepared { id, hash: wl_hash(&graph), content: blob::encode(&graph), graph };
+    let prepare = |(id, graph): (String, Graph)| {
+        let (fingerprint, content) = (Fingerprint::of(&graph), blob::encode(&graph));
+        Prepared { id, fingerprint, content, graph }
+    };
     graphs.into_iter().map(prepare).collect()
 }
 
@@ -245,10 +246,10 @@ pub(super) fn assign(
 ) -> Result<Vec<Split>, StoreError> {
     let mut assigner = SplitAssigner::new(seed(family_name), already);
     for twin in known {
-        let hash = twin.hash.as_slice().try_into().map_err(|_| damaged("a hash of another length"))?;
-        assigner.know(WlHash(hash), &decode(&twin.content)?, parse_split(&twin.split)?);
+        let graph = decode(&twin.content)?;
+        assigner.know(Fingerprint::of(&graph), &graph, parse_split(&twin.split)?);
     }
-    let graphs: Vec<_> = graphs.iter().map(|prepared| (prepared.hash, &prepared.graph)).collect();
+    let graphs: Vec<_> = graphs.iter().map(|prepared| (prepared.fingerprint, &prepared.graph)).collect();
     Ok(assigner.assign(&graphs))
 }
 
@@ -270,7 +271,7 @@ pub(super) async fn insert(
         let split = split.as_str();
         let (nodes, edges) = (prepared.graph.node_count() as i64, prepared.graph.edge_count() as i64);
         let labelled = prepared.graph.labels().is_some();
-        let hash = prepared.hash.0.as_slice();
+        let hash = prepared.fingerprint.hash.0.as_slice();
         sqlx::query!(
             "INSERT INTO graphs (family, external_id, split, nodes, edges, labelled, wl_hash, content)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -327,12 +328,12 @@ async fn possible_twins(
     graphs: &[Prepared],
 ) -> Result<Vec<PossibleTwin>, StoreError> {
     let family = family.get();
-    let hashes: BTreeSet<String> = graphs.iter().map(|prepared| hex::encode(prepared.hash.0)).collect();
+    let hashes: BTreeSet<String> = graphs.iter().map(|prepared| hex::encode(prepared.fingerprint.hash.0)).collect();
     let hashes = json::encode(&hashes)?;
     let twins = sqlx::query_as!(
         PossibleTwin,
         r#"
-        SELECT DISTINCT wl_hash AS hash, content, split FROM graphs
+        SELECT DISTINCT content, split FROM graphs
         WHERE family = ? AND wl_hash IN (SELECT unhex(value) FROM json_each(?))
         "#,
         family,

@@ -2,7 +2,7 @@
 
 use super::{TrainError, TrainingData};
 use crate::graph::Graph;
-use crate::graph::isomorphism::{WlHash, wl_hash};
+use crate::graph::isomorphism::Fingerprint;
 use crate::id::GraphId;
 
 /// Families of fewer graphs calibrate by folds: their calibration split, 12 %, would be too coarse for a p-value.
@@ -66,11 +66,11 @@ pub(super) fn plan_folds(data: &TrainingData) -> Result<Vec<Fold<'_>>, TrainErro
 
 /// Deals the graphs to the folds, twins together, each class to the fold that has the fewest graphs so far.
 fn deal<'a>(pooled: &[(GraphId, &'a Graph)]) -> Vec<Fold<'a>> {
-    let mut hashed: Vec<(WlHash, GraphId, &Graph)> =
-        pooled.iter().map(|&(id, graph)| (wl_hash(graph), id, graph)).collect();
-    hashed.sort_by_key(|&(hash, id, _)| (hash, id));
+    let mut by_class: Vec<(Fingerprint, GraphId, &Graph)> =
+        pooled.iter().map(|&(id, graph)| (Fingerprint::of(graph), id, graph)).collect();
+    by_class.sort_by_key(|&(fingerprint, id, _)| (fingerprint, id));
     let mut dealt: Vec<Vec<(GraphId, &Graph)>> = vec![Vec::new(); FOLDS];
-    for class in hashed.chunk_by(|a, b| a.0 == b.0) {
+    for class in by_class.chunk_by(|a, b| a.0 == b.0) {
         if let Some(fewest) = dealt.iter_mut().min_by_key(|fold| fold.len()) {
             fewest.extend(class.iter().map(|&(_, id, graph)| (id, graph)));
         }

@@ -194,6 +194,21 @@ fn a_family_of_twins_is_told_that_none_can_be_held_out() {
     }
 }
 
+/// Tours of the same eight places: alike but for which places are next to each other.
+#[test]
+fn graphs_that_differ_by_their_labels_places_are_no_twins() {
+    let tour = |seed| {
+        let labels = permutation(8, seed).into_iter().map(i64::from).collect();
+        let edges: Vec<(u64, u64)> = (0..8).map(|at| (at, (at + 1) % 8)).collect();
+        Graph::new(8, &edges, Some(labels), &Limits::default()).unwrap().0
+    };
+    let train = (0..40).map(|id| (GraphId::new(id), tour(id as u64))).collect();
+    let detector = self::train(Kind::FullEdgePrediction, 0, &TrainingData { train, ..TrainingData::default() });
+    let mut of_fold = [0; 5];
+    detector.calibration().iter().for_each(|score| of_fold[score.fold] += 1);
+    assert_eq!(of_fold, [8; 5]);
+}
+
 #[test]
 fn a_family_without_non_edges_trains_on_what_it_has() {
     let clique = |i: i64| {

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom as _;
 use super::plan::{Protocol, Source, Task};
 use crate::evaluate::{Comparison, NormalGraphs};
 use crate::graph::format::tu::{self, ArchiveLimits};
-use crate::graph::isomorphism::wl_hash;
+use crate::graph::isomorphism::Fingerprint;
 use crate::graph::rewire::rewired;
 use crate::graph::split::{Split, SplitAssigner, SplitCounts};
 use crate::graph::synthetic::{self, SyntheticSpec, SyntheticType};
@@ -117,8 +117,8 @@ fn generate(kind: SyntheticType, count: usize, seed: u64) -> anyhow::Result<Vec<
 
 /// As the service deals the graphs of a new family.
 fn split((family, graphs): (String, Vec<Graph>), seed: u64) -> NormalGraphs {
-    let hashed: Vec<_> = graphs.iter().map(|graph| (wl_hash(graph), graph)).collect();
-    let splits = SplitAssigner::new(seed, SplitCounts::default()).assign(&hashed);
+    let fingerprinted: Vec<_> = graphs.iter().map(|graph| (Fingerprint::of(graph), graph)).collect();
+    let splits = SplitAssigner::new(seed, SplitCounts::default()).assign(&fingerprinted);
     let mut normal = NormalGraphs { family, ..NormalGraphs::default() };
     for (graph, split) in graphs.into_iter().zip(splits) {
         match split {

@@ -25,31 +25,40 @@ const SURROUNDINGS_ARCS_PER_NODE: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WlHash(pub [u8; 16]);
 
+/// What isomorphic graphs have in common, and hardly any others do.
+///
+/// The hash tells which colours there are once they have settled, but not always which of them are neighbours: the three
+/// perfect matchings of four nodes with four labels share one. A round more tells that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint {
+    pub hash: WlHash,
+    /// The bag of all colours after that round.
+    refined: u64,
+}
+
+impl Fingerprint {
+    #[must_use]
+    pub fn of(graph: &Graph) -> Self {
+        let colours = settled(graph);
+        let refined = bag(refine(graph, &colours).into_iter());
+        Self { hash: hash_of(graph, colours), refined }
+    }
+}
+
 /// The hash of a graph, node labels included; a graph without labels never equals one with them.
-#[must_use]
-pub fn wl_hash(graph: &Graph) -> WlHash {
-    let mut colours = settled(graph);
-    colours.sort_unstable();
+fn hash_of(graph: &Graph, mut settled: Vec<u64>) -> WlHash {
+    settled.sort_unstable();
     let mut hasher = Sha256::new();
     hasher.update(b"graphkin wl 1");
     hasher.update([u8::from(graph.labels.is_some())]);
     hasher.update((graph.node_count() as u64).to_le_bytes());
     hasher.update((graph.edge_count() as u64).to_le_bytes());
-    for colour in colours {
+    for colour in settled {
         hasher.update(colour.to_le_bytes());
     }
     let mut hash = [0; 16];
     hash.copy_from_slice(&hasher.finalize()[..16]);
     WlHash(hash)
-}
-
-/// A number that is the same for isomorphic graphs and nearly always another for others of the same [`WlHash`].
-///
-/// A hash tells which colours there are, each having settled, but not always which of them are neighbours: the three
-/// perfect matchings of four nodes with four labels share one. A round more tells that.
-#[must_use]
-pub fn tie_breaker(graph: &Graph) -> u64 {
-    bag(refine(graph, &settled(graph)).into_iter())
 }
 
 /// Colours that a further round of refinement makes no more of, or those after [`HASH_ROUNDS`].
