@@ -3,10 +3,11 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Logging, Place, Settings};
+use crate::config::{Logging, Place, Settings, seconds};
 use crate::id::{DetectorId, JobId};
 use crate::model::Kind;
 use crate::store::Scope;
@@ -139,6 +140,9 @@ pub struct Train {
     /// The detector to make
     #[arg(long)]
     pub detector: DetectorId,
+    /// The least time between two checkpoints
+    #[arg(long, value_name = "SECONDS", value_parser = seconds(0.01, 86_400.0))]
+    pub checkpoint_interval: Duration,
 }
 
 #[derive(Debug, Args)]

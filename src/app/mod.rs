@@ -199,9 +199,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 pub async fn train(arguments: cli::Train) -> anyhow::Result<()> {
     telemetry::log(&arguments.logging)?;
     let artifacts = arguments.place.artifacts()?;
-    let cli::Train { job, attempt, detector, place, .. } = arguments;
+    let cli::Train { job, attempt, detector, checkpoint_interval, place, .. } = arguments;
     let config = AttemptConfig { job, attempt, store: place.store(1) };
-    worker::train(config, detector, artifacts).await.context("nobody listens")
+    worker::train(config, detector, checkpoint_interval, artifacts).await.context("nobody listens")
 }
 
 /// `graphkin evaluate`: the child process of a worker.

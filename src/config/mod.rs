@@ -7,6 +7,7 @@ mod layers;
 mod settings;
 
 pub use layers::{LayerError, Source, parse, parse_process};
+pub(crate) use settings::seconds;
 pub use settings::{Limits, LogFormat, Logging, Place, Settings};
 
 use std::net::SocketAddr;
@@ -88,6 +89,7 @@ impl Config {
             lease: settings.lease,
             max_attempts: settings.max_attempts,
             retry_delay: settings.retry_delay,
+            checkpoint_interval: settings.checkpoint_interval,
             threads: match settings.training_threads {
                 0 => cores(),
                 threads => threads,

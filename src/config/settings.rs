@@ -168,6 +168,10 @@ pub struct Settings {
     #[arg(long, value_name = "COUNT", default_value = "0", value_parser = whole::<usize>(0, 1_024), help_heading = "Training")]
     pub training_threads: usize,
 
+    /// Time of a training between two checkpoints, in seconds; after a crash it repeats no more than this
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds(0.01, 86_400.0), help_heading = "Training")]
+    pub checkpoint_interval: Duration,
+
     /// Silence after which a worker is taken for dead and its job given to another, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds(1.0, 3_600.0), help_heading = "Training")]
     pub lease: Duration,
@@ -237,7 +241,7 @@ fn bytes() -> RangedU64ValueParser<usize> {
 }
 
 /// A time in seconds, with decimals if need be.
-fn seconds(least: f64, most: f64) -> impl TypedValueParser<Value = Duration> {
+pub(crate) fn seconds(least: f64, most: f64) -> impl TypedValueParser<Value = Duration> {
     clap::builder::StringValueParser::new().try_map(move |text| {
         let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
         if !(least..=most).contains(&seconds) {

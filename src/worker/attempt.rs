@@ -214,6 +214,7 @@ impl Attempt<'_> {
         option("--attempt", self.number.to_string().into());
         if let Some(detector) = detector {
             option("--detector", detector.to_string().into());
+            option("--checkpoint-interval", config.checkpoint_interval.as_secs_f64().to_string().into());
         }
         option("--data-dir", config.data_dir.clone().into());
         if let Some(url) = &config.artifact_url {

@@ -41,6 +41,8 @@ pub struct Config {
     pub max_attempts: u32,
     /// The delay before the attempt after the first death; each later one is twice as long.
     pub retry_delay: Duration,
+    /// The least time between two checkpoints of a training.
+    pub checkpoint_interval: Duration,
     /// Numeric threads of a job's process.
     pub threads: usize,
     /// The binary to start: this one, or in tests another.

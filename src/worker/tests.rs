@@ -40,6 +40,7 @@ impl Fixture {
             lease: Duration::from_secs(30),
             max_attempts: 3,
             retry_delay: Duration::from_millis(10),
+            checkpoint_interval: Duration::from_secs(5),
             threads: 1,
             executable: Path::new(env!("CARGO_MANIFEST_DIR")).join("src/worker/test_child.sh"),
             data_dir: data_dir.path().to_owned(),

@@ -19,8 +19,6 @@ use crate::model::device::{ComputeDevice, Opened};
 use crate::store::StoredGraph;
 use crate::train::{self, Checkpoint, Observer, TrainError, TrainingData, TrainingSpec};
 
-/// A checkpoint at most this often: each is written to disk whole, and a resumed run repeats no more than this.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How long the epoch that runs may take to end once the process was asked to stop. What ends in time is in the
 /// checkpoint; a longer epoch is given up.
 const LAST_EPOCH: Duration = Duration::from_secs(2);
@@ -29,10 +27,18 @@ const STACK_BYTES: usize = 64 << 20;
 
 /// Runs one attempt at a training, which makes `detector`, and tells its end, whatever it is, on standard output.
 ///
+/// There is a checkpoint at most every `checkpoint_interval`: each is written to disk whole, and a resumed run repeats no
+/// more than this.
+///
 /// # Errors
 /// When standard output is gone, and with it whoever wanted to know.
-pub async fn train(config: AttemptConfig, detector: DetectorId, artifacts: Artifacts) -> io::Result<()> {
-    child::run(|asked_to_stop| attempt(config, detector, artifacts, asked_to_stop)).await
+pub async fn train(
+    config: AttemptConfig,
+    detector: DetectorId,
+    checkpoint_interval: Duration,
+    artifacts: Artifacts,
+) -> io::Result<()> {
+    child::run(|asked_to_stop| attempt(config, detector, checkpoint_interval, artifacts, asked_to_stop)).await
 }
 
 /// Where rayon reads its number of threads.
@@ -73,6 +79,7 @@ impl From<TrainError> for Unfinished {
 async fn attempt(
     config: AttemptConfig,
     detector: DetectorId,
+    checkpoint_interval: Duration,
     artifacts: Artifacts,
     asked_to_stop: StopFlag,
 ) -> Result<(), Unfinished> {
@@ -81,7 +88,7 @@ async fn attempt(
         .load_checkpoint(config.job)
         .await
         .map_err(|error| Unfinished::internal("The checkpoint could not be read.", &error))?;
-    let reporter = Reporter::new(config.job, artifacts.clone(), asked_to_stop);
+    let reporter = Reporter::new(config.job, artifacts.clone(), checkpoint_interval, asked_to_stop);
     let fitted = tokio::task::spawn_blocking(move || {
         let device = open(&spec)?;
         match with_training_stack(|| fit(&spec, &device, &data, resume, reporter)) {
@@ -167,15 +174,16 @@ struct Reporter {
     runtime: Handle,
     voice: Voice,
     asked_to_stop: StopFlag,
+    checkpoint_interval: Duration,
     checkpointed: Instant,
     epoch: u64,
 }
 
 impl Reporter {
-    fn new(job: JobId, artifacts: Artifacts, asked_to_stop: StopFlag) -> Self {
+    fn new(job: JobId, artifacts: Artifacts, checkpoint_interval: Duration, asked_to_stop: StopFlag) -> Self {
         let (runtime, checkpointed) = (Handle::current(), Instant::now());
         let voice = Voice::new(asked_to_stop.clone());
-        Self { job, artifacts, runtime, voice, asked_to_stop, checkpointed, epoch: 0 }
+        Self { job, artifacts, runtime, voice, asked_to_stop, checkpoint_interval, checkpointed, epoch: 0 }
     }
 }
 
@@ -189,7 +197,7 @@ impl Observer for Reporter {
     /// A checkpoint that can't be written costs the training nothing now: it is logged, and the next is tried in time.
     fn checkpoint(&mut self, make: &dyn Fn() -> Result<Checkpoint, TrainError>) -> Result<(), TrainError> {
         let stopping = self.asked_to_stop.is_raised();
-        if !stopping && self.checkpointed.elapsed() < CHECKPOINT_EVERY {
+        if !stopping && self.checkpointed.elapsed() < self.checkpoint_interval {
             return Ok(());
         }
         let checkpoint = make()?;

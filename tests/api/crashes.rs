@@ -8,6 +8,9 @@ use tokio::time::sleep;
 use crate::support::App;
 use crate::trained::{create_layers, is_final, wait_until};
 
+/// Checkpoints so often that a job of seconds has several.
+const CHECKPOINTS: (&str, &str) = ("checkpoint-interval", "0.05");
+
 /// Long enough to be killed in the middle, after a checkpoint.
 fn long_job() -> Value {
     let hyperparameters = json!({
@@ -26,11 +29,11 @@ async fn weights_of(app: &App, job: &Value) -> String {
 
 #[tokio::test]
 async fn a_training_killed_halfway_ends_with_the_weights_of_an_undisturbed_one() {
-    let undisturbed = App::start().await;
+    let undisturbed = App::with(&[CHECKPOINTS]).await;
     create_layers(&undisturbed, "layers", 200).await;
     let job = undisturbed.post_json("/v1/admin/training-jobs", &long_job()).await.expect(202);
 
-    let mut app = App::start().await;
+    let mut app = App::with(&[CHECKPOINTS]).await;
     create_layers(&app, "layers", 200).await;
     let id = app.post_json("/v1/admin/training-jobs", &long_job()).await.expect(202)["id"].as_str().unwrap().to_owned();
     for _ in 0..2 {
