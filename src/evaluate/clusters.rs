@@ -10,33 +10,60 @@ const MOST_POINTS: usize = 2_000;
 
 /// Clusters and projects the score vectors of the test and the anomalous graphs.
 pub(super) fn of(heard: &Heard, lots: &[Lot<'_>]) -> Clusters {
-    let mut chosen: Vec<(Sample, &[ScoreVector])> = Vec::new();
-    for anomalous in [false, true] {
-        let of_class = lots.iter().zip(&heard.said).filter(|(lot, _)| match lot.sample {
-            Sample::Train => false,
-            sample => sample.is_anomalous() == anomalous,
-        });
+    let class = |is_of: &dyn Fn(Sample) -> bool| -> Vec<(Sample, &[ScoreVector])> {
+        let of_class = lots.iter().zip(&heard.said).filter(|(lot, _)| is_of(lot.sample));
         let points: Vec<(Sample, &[ScoreVector])> = of_class
             .flat_map(|(lot, said)| said.vectors.iter().map(|vectors| (lot.sample, vectors.as_slice())))
             .collect();
-        chosen.extend(points.iter().step_by(points.len().div_ceil(MOST_POINTS).max(1)));
-    }
-    let (samples, vectors): (Vec<Sample>, Vec<&[ScoreVector]>) = chosen.into_iter().unzip();
-    let points = joined(&vectors);
-    let clusters = ward_two_clusters(&points);
-    let truth: Vec<bool> = samples.iter().map(|sample| sample.is_anomalous()).collect();
-    let anomalous = truth.iter().filter(|anomalous| **anomalous).count();
-    let projection = two_components(&points);
+        points.iter().step_by(points.len().div_ceil(MOST_POINTS).max(1)).copied().collect()
+    };
+    let normal = class(&|sample| sample == Sample::Test);
+    let all = Clustering::of([normal.as_slice(), &class(&Sample::is_anomalous)].concat());
+    let families = lots.iter().map(|lot| lot.sample).filter(|sample| sample.is_anomalous());
+    let accuracy_by_family: Vec<f64> = match families.clone().count() {
+        1 => vec![all.accuracy()],
+        _ => families
+            .map(|family| Clustering::of([normal.as_slice(), &class(&|sample| sample == family)].concat()).accuracy())
+            .collect(),
+    };
+    let anomalous = all.truth().filter(|anomalous| *anomalous).count();
+    let projection = two_components(&all.points);
     Clusters {
-        accuracy: two_class_accuracy(&clusters, &truth),
-        majority: anomalous.max(truth.len() - anomalous) as f64 / truth.len() as f64,
-        points: samples
+        accuracy: all.accuracy(),
+        accuracy_by_family,
+        majority: anomalous.max(all.samples.len() - anomalous) as f64 / all.samples.len() as f64,
+        points: all
+            .samples
             .into_iter()
-            .zip(clusters)
+            .zip(all.clusters)
             .zip(projection.coordinates)
             .map(|((sample, cluster), [x, y])| Point { sample, cluster, x, y })
             .collect(),
         explained: projection.explained,
+    }
+}
+
+/// Ward's two clusters of some graphs.
+struct Clustering {
+    samples: Vec<Sample>,
+    points: Vec<Vec<f64>>,
+    /// 0 or 1.
+    clusters: Vec<usize>,
+}
+
+impl Clustering {
+    fn of(chosen: Vec<(Sample, &[ScoreVector])>) -> Self {
+        let (samples, vectors): (Vec<Sample>, Vec<&[ScoreVector]>) = chosen.into_iter().unzip();
+        let points = joined(&vectors);
+        Self { samples, clusters: ward_two_clusters(&points), points }
+    }
+
+    fn truth(&self) -> impl Iterator<Item = bool> {
+        self.samples.iter().map(|sample| sample.is_anomalous())
+    }
+
+    fn accuracy(&self) -> f64 {
+        two_class_accuracy(&self.clusters, &self.truth().collect::<Vec<bool>>())
     }
 }
 

@@ -34,17 +34,24 @@ impl<'a> Classes<'a> {
             .collect()
     }
 
-    /// Whether each graph is of a class that is there.
-    pub(super) fn know(&self, graphs: &[&Graph]) -> Vec<bool> {
-        graphs
-            .par_iter()
-            .map(|graph| {
-                self.by_fingerprint
-                    .get(&Fingerprint::of(graph))
-                    .is_some_and(|alike| alike.iter().any(|(known, _)| are_isomorphic(known, graph)))
-            })
-            .collect()
+    /// The class of each graph, where it is of one that is there.
+    pub(super) fn find(&self, graphs: &[&Graph]) -> Vec<Option<usize>> {
+        let class_of = |graph: &&Graph| {
+            let alike = self.by_fingerprint.get(&Fingerprint::of(graph))?;
+            alike.iter().find(|(known, _)| are_isomorphic(known, graph)).map(|&(_, class)| class)
+        };
+        graphs.par_iter().map(class_of).collect()
     }
+}
+
+/// How many of the graphs the largest class has; at most one where no two are isomorphic.
+pub(super) fn largest_class(graphs: &[&Graph]) -> usize {
+    let mut sizes = Vec::new();
+    for class in Classes::default().enter(graphs) {
+        sizes.resize(sizes.len().max(class + 1), 0);
+        sizes[class] += 1;
+    }
+    sizes.into_iter().max().unwrap_or(0)
 }
 
 /// The largest AUROC on these very graphs that a score can have which gives isomorphic graphs the same; `None` where no
@@ -87,7 +94,14 @@ mod tests {
         let mut classes = Classes::default();
         assert_eq!(classes.enter(&refs(&known)), [0, 1]);
         let asked = [graph(3, &[(0, 2), (2, 1)]), graph(3, &[(0, 1), (1, 2), (2, 0)]), path(4), path(5)];
-        assert_eq!(classes.know(&refs(&asked)), [true, false, true, false]);
+        assert_eq!(classes.find(&refs(&asked)), [Some(0), None, Some(1), None]);
+    }
+
+    #[test]
+    fn the_largest_class_is_counted() {
+        assert_eq!(largest_class(&[]), 0);
+        assert_eq!(largest_class(&refs(&[path(3), path(4), path(5)])), 1);
+        assert_eq!(largest_class(&refs(&[path(3), path(4), graph(3, &[(0, 2), (2, 1)])])), 2);
     }
 
     /// By hand: paths of 3 are 2 normal and 1 anomalous, of 4 one each, of 5 one anomalous. The shares are 1/3, 1/2 and 1;

@@ -106,7 +106,8 @@ pub struct AlarmRate {
     pub false_positives: usize,
     pub tested: usize,
     /// The central 95 % of the false positives expected, by the Beta-Binomial law of split-conformal p-values (Bates et al.
-    /// 2023). Exact for a detector of one fold, a guide for one of several. `None` where the p-values follow no such law.
+    /// 2023). Exact for a detector of one fold whose graphs are independent, a guide for one of several, and none where many
+    /// test graphs are isomorphic. `None` where the p-values follow no such law.
     pub band: Option<(usize, usize)>,
     /// Of `anomalous` graphs.
     pub caught: usize,
@@ -137,6 +138,10 @@ pub enum Findings {
 pub struct Clusters {
     /// The share of points whose cluster is their class, under the better matching.
     pub accuracy: f64,
+    /// The same for clusters of the test graphs and those of each anomalous family alone, in their order: two clusters of
+    /// more than two families can't be their classes. Empty in evaluations made before it was told.
+    #[serde(default)]
+    pub accuracy_by_family: Vec<f64>,
     /// What calling all points the larger class would reach.
     pub majority: f64,
     /// The test and the anomalous graphs; of more than some thousand, evenly spaced ones.

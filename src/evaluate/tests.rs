@@ -5,7 +5,7 @@ use serde_json::json;
 use super::floor::Floor;
 use super::*;
 use crate::detector::{ScoreOptions, verdict};
-use crate::graph::testing::random_graph;
+use crate::graph::testing::{permutation, random_graph};
 use crate::id::GraphId;
 use crate::model::Hyperparameters;
 use crate::model::device::{ComputeDevice, DeviceChoice};
@@ -30,7 +30,7 @@ fn comparison() -> Comparison {
         test: normal(30, 2000),
     };
     let mut known = sparse(20, 3000);
-    known[3] = graphs.train[5].relabelled(&crate::graph::testing::permutation(graphs.train[5].node_count(), 1));
+    known[3] = graphs.train[5].relabelled(&permutation(graphs.train[5].node_count(), 1));
     known[4] = graphs.test[5].clone();
     let anomalous = vec![("sparse".to_owned(), known), ("sparser".to_owned(), sparse(10, 4000))];
     Comparison { normal: graphs, anomalous }
@@ -138,10 +138,25 @@ fn a_report_says_what_the_detectors_say() {
     let clusters = &report.combined.clusters;
     assert_eq!((clusters.points.len(), clusters.majority), (60, 0.5));
     assert!((0.5..=1.0).contains(&clusters.accuracy));
+    assert_eq!(clusters.accuracy_by_family.len(), 2);
+    assert!(clusters.accuracy_by_family.iter().all(|accuracy| (0.5..=1.0).contains(accuracy)));
+    assert!(report.combined.warnings.is_empty(), "{:?}", report.combined.warnings);
 
     let phases: Vec<&str> = recorder.told.iter().map(|progress| progress.phase.as_str()).collect();
     assert_eq!(phases.iter().position(|phase| *phase == "floors"), Some(phases.len() - 5 - 4));
     assert!(recorder.told.iter().all(|progress| progress.done <= progress.total));
+}
+
+#[test]
+fn a_report_warns_of_test_graphs_that_are_isomorphic() {
+    let mut comparison = comparison();
+    let mask = detector(Kind::FullMask, &comparison);
+    let first = comparison.normal.test[0].clone();
+    let order = permutation(first.node_count(), 5);
+    comparison.normal.test[1..4].iter_mut().for_each(|graph| *graph = first.relabelled(&order));
+    let report = evaluate(&comparison, &[(id(1), &mask)], 7, &mut Recorder::default()).unwrap();
+    let [warning] = report.combined.warnings.as_slice() else { panic!("{:?}", report.combined.warnings) };
+    assert!(warning.starts_with("4 of the 30 normal test graphs are isomorphic"), "{warning}");
 }
 
 #[test]

@@ -294,7 +294,8 @@ mod tests {
         let ranking = RankingReport { estimates, auroc_by_family: vec![0.987], roc: vec![(0.0, 0.0), (1.0, 1.0)] };
         let point = |(sample, cluster, x)| Point { sample, cluster, x, y: 0.5 };
         let points = [(Sample::Test, 0, 0.1), (Sample::Anomalous(0), 1, 0.9)].map(point).into();
-        let clusters = Clusters { accuracy: 1.0, majority: 0.5, points, explained: [0.75, 0.25] };
+        let clusters =
+            Clusters { accuracy: 1.0, accuracy_by_family: vec![1.0], majority: 0.5, points, explained: [0.75, 0.25] };
         Standing { ranking, alarms: Vec::new(), nonconformity: samples(), clusters, warnings: Vec::new() }
     }
 

@@ -25,10 +25,23 @@ impl KernelDensity {
     /// −ln of the density at `value`: two-sided by nature, and finite however far out.
     #[must_use]
     pub fn surprise(&self, value: f64) -> f64 {
-        let exponents = self.values.iter().map(|other| -0.5 * ((value - other) / self.width).powi(2));
+        self.surprise_without(value, None)
+    }
+
+    /// The same for one of the normals, without its own kernel; with it where it is the only one.
+    #[must_use]
+    pub fn surprise_among_others(&self, value: f64) -> f64 {
+        let own = self.values.iter().position(|&other| other == value);
+        self.surprise_without(value, own.filter(|_| self.values.len() > 1))
+    }
+
+    fn surprise_without(&self, value: f64, left_out: Option<usize>) -> f64 {
+        let others = self.values.iter().enumerate().filter(|&(index, _)| Some(index) != left_out);
+        let exponents = others.map(|(_, other)| -0.5 * ((value - other) / self.width).powi(2));
         let largest = exponents.clone().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = exponents.map(|exponent| (exponent - largest).exp()).sum();
-        let kernels = self.values.len() as f64 * self.width * std::f64::consts::TAU.sqrt();
+        let count = self.values.len() - usize::from(left_out.is_some());
+        let kernels = count as f64 * self.width * std::f64::consts::TAU.sqrt();
         kernels.ln() - largest - sum.ln()
     }
 }
@@ -44,6 +57,16 @@ mod tests {
         for (at, expected) in [(0.0, 2.503817405565), (3.0, 1.892639085372), (30.0, 95.442639197822)] {
             assert!((density.surprise(at) - expected).abs() < 1e-9, "{at}: {}", density.surprise(at));
         }
+    }
+
+    #[test]
+    fn a_normal_beside_the_others_is_as_if_it_were_not_there() {
+        let (all, others) = ([1.0, 2.0, 2.5, 4.0, 7.0], [1.0, 2.0, 4.0, 7.0]);
+        let KernelDensity { width, .. } = KernelDensity::fit(&all).unwrap();
+        let expected = KernelDensity { values: others.to_vec(), width }.surprise(2.5);
+        assert!((KernelDensity::fit(&all).unwrap().surprise_among_others(2.5) - expected).abs() < 1e-12);
+        assert!(KernelDensity::fit(&[3.0]).unwrap().surprise_among_others(3.0).is_finite());
+        assert!(KernelDensity::fit(&[0.0, 0.1, 1e9]).unwrap().surprise_among_others(1e9).is_finite());
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub struct Projection {
     pub explained: [f64; 2],
 }
 
+/// A component with no more than this share of the variance is rounding, and all points are at 0 along it.
+const NOTHING: f64 = 1e-12;
+
 /// Projects points, all of one dimension and finite, to their first two principal components.
 ///
 /// A component's sign is that in which its largest entry is positive, so that the same points give the same picture.
@@ -30,13 +33,14 @@ pub fn two_components(points: &[Vec<f64>]) -> Projection {
     order.sort_by(|&a, &b| eigenvalues[b].total_cmp(&eigenvalues[a]));
     let total: f64 = eigenvalues.iter().map(|value| value.max(0.0)).sum();
     let mut projection = Projection { coordinates: vec![[0.0; 2]; n], explained: [0.0; 2] };
-    for (place, &component) in order.iter().take(2).enumerate() {
+    let varies = |component: &&usize| eigenvalues[**component] > NOTHING * total;
+    for (place, &component) in order.iter().take(2).filter(varies).enumerate() {
         let direction = eigenvectors.column(component);
         let largest =
             direction.iter().copied().fold(0.0, |largest: f64, x| if x.abs() > largest.abs() { x } else { largest });
         let along = &centred * direction * if largest < 0.0 { -1.0 } else { 1.0 };
         projection.coordinates.iter_mut().zip(along.iter()).for_each(|(point, x)| point[place] = *x);
-        projection.explained[place] = if total > 0.0 { eigenvalues[component].max(0.0) / total } else { 0.0 };
+        projection.explained[place] = eigenvalues[component] / total;
     }
     projection
 }
@@ -55,9 +59,9 @@ mod tests {
         let points: Vec<Vec<f64>> = [-1.0, 0.0, 1.0].iter().map(|t| vec![*t, 1.0 + 2.0 * t]).collect();
         let Projection { coordinates, explained } = two_components(&points);
         for (point, x) in coordinates.iter().zip([-5.0_f64.sqrt(), 0.0, 5.0_f64.sqrt()]) {
-            assert!(close(point, [x, 0.0]), "{coordinates:?}");
+            assert!(close(point, [x, 0.0]) && point[1] == 0.0, "{coordinates:?}");
         }
-        assert!(close(&explained, [1.0, 0.0]));
+        assert!(close(&explained, [1.0, 0.0]) && explained[1] == 0.0);
     }
 
     /// By hand: three units to both sides along (0.6, 0.8), one along (-0.8, 0.6), so 9/10 and 1/10 of the variance. The

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, anyhow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::bars::CellBar;
@@ -47,8 +48,13 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn path(out: &Path, task: &Task, repeat: u64) -> PathBuf {
-        out.join("cells").join(format!("{}-{repeat}.json", task.name))
+    /// Other settings have other files: no run overwrites what another has found.
+    ///
+    /// # Errors
+    /// When the settings are no JSON.
+    pub(super) fn path(out: &Path, task: &Task, repeat: u64, settings: &Settings) -> anyhow::Result<PathBuf> {
+        let digest = hex::encode(&Sha256::digest(serde_json::to_vec(settings)?)[..4]);
+        Ok(out.join("cells").join(format!("{}-{repeat}-{digest}.json", task.name)))
     }
 
     /// The cell that was kept, if it was made under these settings.

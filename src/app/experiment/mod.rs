@@ -62,7 +62,11 @@ pub fn run(arguments: &Experiment) -> anyhow::Result<()> {
     bars.finish();
     let results: Vec<(Task, Vec<Cell>)> =
         tasks.into_iter().map(|task| (task, made.by_ref().take(repeats as usize).collect())).collect();
-    let missing: Vec<&str> = without_data.iter().map(|task| task.title).collect();
+    let mut missing: Vec<String> =
+        without_data.iter().map(|task| format!("{}, whose dataset was not there", task.title)).collect();
+    if arguments.quick {
+        missing.push("the field's folds, for the sake of time".to_owned());
+    }
     report::write(&arguments.out, &results, &missing)
         .with_context(|| format!("the report cannot be written to {}", arguments.out.display()))
 }
@@ -78,7 +82,7 @@ struct Programme<'a> {
 impl Programme<'_> {
     /// A repeat of a task: what was kept of it, or what is found now.
     fn cell(&self, task: &Task, repeat: u64) -> anyhow::Result<Cell> {
-        let path = Cell::path(self.out, task, repeat);
+        let path = Cell::path(self.out, task, repeat, self.settings)?;
         if let Some(kept) = Cell::read(&path, self.settings) {
             self.bars.done(None);
             return Ok(kept);

@@ -2,6 +2,10 @@
 //!
 //! Each is fitted on the normal family's train split and gives a distance from the normal class: higher is stranger, on
 //! whichever side of the normals a graph lies. So one floor is honest in both directions of a task.
+//!
+//! They know the train graphs as detectors do: isomorphic ones once, and of no use to their own twins. Where twins share a
+//! split a held-out graph has none among them, and a graph of another family may: to be near its twin would only tell that
+//! it was not held out.
 
 mod erdos_renyi;
 mod structure;
@@ -9,6 +13,7 @@ mod weisfeiler_lehman;
 
 use serde::{Deserialize, Serialize};
 
+use super::kinship::Classes;
 use crate::graph::Graph;
 use crate::stats::kernel_density::KernelDensity;
 
@@ -50,30 +55,69 @@ impl Floor {
         }
     }
 
-    /// How far each of `graphs` lies from the graphs of `train`, of which there is at least one.
+    /// How far each graph lies from the references.
     #[must_use]
-    pub fn score(self, train: &[&Graph], graphs: &[&Graph]) -> Vec<f64> {
-        let train: Vec<&Graph> = train.iter().step_by(train.len().div_ceil(MOST_REFERENCES).max(1)).copied().collect();
+    pub fn score(self, references: &References<'_>, graphs: &[Asked<'_>]) -> Vec<f64> {
+        let known = &references.graphs;
         match self {
-            Self::NodeCount => scalar(&train, graphs, |graph| (graph.node_count() as f64).ln()),
-            Self::EdgeCount => scalar(&train, graphs, |graph| (graph.edge_count() as f64).ln_1p()),
+            Self::NodeCount => scalar(known, graphs, |graph| (graph.node_count() as f64).ln()),
+            Self::EdgeCount => scalar(known, graphs, |graph| (graph.edge_count() as f64).ln_1p()),
             Self::ErdosRenyi => {
-                let density = erdos_renyi::density(&train);
-                scalar(&train, graphs, |graph| erdos_renyi::nll_per_node(graph, density).ln_1p())
+                let density = erdos_renyi::density(known);
+                scalar(known, graphs, |graph| erdos_renyi::nll_per_node(graph, density).ln_1p())
             }
-            Self::Structure => structure::distances(&train, graphs),
-            Self::WeisfeilerLehman => weisfeiler_lehman::distances(&train, graphs),
+            Self::Structure => structure::distances(known, graphs),
+            Self::WeisfeilerLehman => weisfeiler_lehman::distances(known, graphs),
         }
     }
 }
 
-/// How strange one number of each graph is among those of the train graphs.
-fn scalar(train: &[&Graph], graphs: &[&Graph], of: impl Fn(&Graph) -> f64) -> Vec<f64> {
-    let values: Vec<f64> = train.iter().map(|graph| of(graph)).collect();
-    match KernelDensity::fit(&values) {
-        Some(density) => graphs.iter().map(|graph| density.surprise(of(graph))).collect(),
-        None => vec![0.0; graphs.len()],
+/// The distinct train graphs that a floor compares with.
+#[derive(Debug)]
+pub struct References<'a> {
+    /// In the order of their classes.
+    graphs: Vec<&'a Graph>,
+    classes: Classes<'a>,
+}
+
+/// A graph, and which of the references is isomorphic to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    graph: &'a Graph,
+    twin: Option<usize>,
+}
+
+impl<'a> References<'a> {
+    /// Of a train split with at least one graph.
+    #[must_use]
+    pub fn of(train: &[&'a Graph]) -> Self {
+        let some: Vec<&Graph> = train.iter().step_by(train.len().div_ceil(MOST_REFERENCES).max(1)).copied().collect();
+        let (mut classes, mut graphs) = (Classes::default(), Vec::new());
+        for (class, graph) in classes.enter(&some).into_iter().zip(some) {
+            if class == graphs.len() {
+                graphs.push(graph);
+            }
+        }
+        Self { graphs, classes }
     }
+
+    #[must_use]
+    pub fn ask<'g>(&self, graphs: &[&'g Graph]) -> Vec<Asked<'g>> {
+        let twins = self.classes.find(graphs);
+        graphs.iter().zip(twins).map(|(&graph, twin)| Asked { graph, twin }).collect()
+    }
+}
+
+/// How strange one number of each graph is among those of the references.
+fn scalar(known: &[&Graph], graphs: &[Asked<'_>], of: impl Fn(&Graph) -> f64) -> Vec<f64> {
+    let values: Vec<f64> = known.iter().map(|graph| of(graph)).collect();
+    let Some(density) = KernelDensity::fit(&values) else { return vec![0.0; graphs.len()] };
+    // A twin has the same number.
+    let surprise = |asked: &Asked<'_>| match asked.twin {
+        Some(_) => density.surprise_among_others(of(asked.graph)),
+        None => density.surprise(of(asked.graph)),
+    };
+    graphs.iter().map(surprise).collect()
 }
 
 #[cfg(test)]
@@ -83,7 +127,21 @@ mod tests {
     use crate::stats::ranking::auroc;
 
     fn scores(floor: Floor, train: &[Graph], graphs: &[Graph]) -> Vec<f64> {
-        floor.score(&train.iter().collect::<Vec<_>>(), &graphs.iter().collect::<Vec<_>>())
+        let references = References::of(&train.iter().collect::<Vec<_>>());
+        floor.score(&references, &references.ask(&graphs.iter().collect::<Vec<_>>()))
+    }
+
+    /// Whoever has a twin among the references is as far as if it and its copies had been held out.
+    #[test]
+    fn a_twin_is_no_neighbour_and_copies_count_once() {
+        let train = family(30, 45, 0);
+        let (held_out, rest) = (&train[..1], &train[1..]);
+        let with_copies: Vec<Graph> = train.iter().chain(rest).cloned().collect();
+        for floor in [Floor::Structure, Floor::WeisfeilerLehman, Floor::NodeCount, Floor::EdgeCount] {
+            let [alone, beside] = [scores(floor, rest, held_out)[0], scores(floor, &with_copies, held_out)[0]];
+            // Units and widths are those of one graph more.
+            assert!((alone - beside).abs() < 0.1 * alone.abs().max(1.0), "{floor:?}: {alone}, {beside}");
+        }
     }
 
     fn family(nodes: usize, edges: usize, seed: u64) -> Vec<Graph> {

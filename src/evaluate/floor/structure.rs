@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::NEIGHBOURS;
+use super::{Asked, NEIGHBOURS};
 use crate::graph::Graph;
 use crate::graph::structure::Structure;
 use crate::stats::density::{deviations, to_nearest};
@@ -10,17 +10,17 @@ use crate::stats::density::{deviations, to_nearest};
 /// The smallest deviation of a statistic that counts: those that never vary among the normals would else decide alone.
 const SMALLEST_DEVIATION: f64 = 0.01;
 
-/// Each graph's mean distance to its nearest train graphs, every statistic in units of its deviation over these.
-pub(super) fn distances(train: &[&Graph], graphs: &[&Graph]) -> Vec<f64> {
-    let known: Vec<Vec<f64>> = train.par_iter().map(|graph| statistics(graph).to_vec()).collect();
+/// Each graph's mean distance to the nearest references, every statistic in units of its deviation over these.
+pub(super) fn distances(references: &[&Graph], graphs: &[Asked<'_>]) -> Vec<f64> {
+    let known: Vec<Vec<f64>> = references.par_iter().map(|graph| statistics(graph).to_vec()).collect();
     let units = deviations(&known, SMALLEST_DEVIATION);
     let distance = |a: &[f64], b: &[f64]| {
         a.iter().zip(b).zip(&units).map(|((a, b), unit)| ((a - b) / unit).powi(2)).sum::<f64>().sqrt()
     };
-    let of_graph = |graph: &&Graph| {
-        let own = statistics(graph);
+    let of_graph = |asked: &Asked<'_>| {
+        let own = statistics(asked.graph);
         let distances: Vec<f64> = known.iter().map(|other| distance(&own, other)).collect();
-        to_nearest(&distances, NEIGHBOURS, |_| false)
+        to_nearest(&distances, NEIGHBOURS, |index| Some(index) == asked.twin)
     };
     graphs.par_iter().map(of_graph).collect()
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::NEIGHBOURS;
+use super::{Asked, NEIGHBOURS};
 use crate::graph::Graph;
 use crate::graph::isomorphism::{refine, salted};
 use crate::stats::density::to_nearest;
@@ -10,15 +10,15 @@ use crate::stats::density::to_nearest;
 /// Rounds of refinement.
 const ROUNDS: usize = 3;
 
-/// Each graph's mean distance to its nearest train graphs, ‖a − b‖ of unit vectors, between 0 and √2.
-pub(super) fn distances(train: &[&Graph], graphs: &[&Graph]) -> Vec<f64> {
+/// Each graph's mean distance to the nearest references, ‖a − b‖ of unit vectors, between 0 and √2.
+pub(super) fn distances(references: &[&Graph], graphs: &[Asked<'_>]) -> Vec<f64> {
     // Labels are first colours where all of the family has them; degrees are else.
-    let labelled = train.iter().all(|graph| graph.labels().is_some());
-    let known: Vec<Histogram> = train.par_iter().map(|graph| Histogram::of(graph, labelled)).collect();
-    let of_graph = |graph: &&Graph| {
-        let own = Histogram::of(graph, labelled);
+    let labelled = references.iter().all(|graph| graph.labels().is_some());
+    let known: Vec<Histogram> = references.par_iter().map(|graph| Histogram::of(graph, labelled)).collect();
+    let of_graph = |asked: &Asked<'_>| {
+        let own = Histogram::of(asked.graph, labelled);
         let distance = |other: &Histogram| (2.0 - 2.0 * own.dot(other)).max(0.0).sqrt();
-        to_nearest(&known.iter().map(distance).collect::<Vec<f64>>(), NEIGHBOURS, |_| false)
+        to_nearest(&known.iter().map(distance).collect::<Vec<f64>>(), NEIGHBOURS, |index| Some(index) == asked.twin)
     };
     graphs.par_iter().map(of_graph).collect()
 }

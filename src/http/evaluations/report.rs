@@ -83,7 +83,7 @@ struct Standing {
     /// Of the nonconformity, over common bins.
     nonconformity: Vec<SampleWire>,
     clusters: Clusters,
-    /// What the verdict warned of.
+    /// What the verdict warned of; of all detectors together also what speaks against trusting these figures.
     warnings: Vec<String>,
 }
 
@@ -137,7 +137,8 @@ struct AlarmRate {
     false_positives: usize,
     tested: usize,
     /// The central 95 % of the false positives expected (Beta-Binomial, Bates et al. 2023), least and most; null where the
-    /// detectors share no calibration graphs. With cross-conformal folds it is a guide, not a law.
+    /// detectors share no calibration graphs. With cross-conformal folds it is a guide, not a law, and where many test graphs
+    /// are isomorphic, of which `warnings` tells, it is neither.
     #[schema(required = true, value_type = Option<Vec<usize>>, example = json!([0, 9]))]
     band: Option<(usize, usize)>,
     /// Of the anomalous graphs.
@@ -169,6 +170,10 @@ struct Clusters {
     /// The share of points whose cluster is their class, under the better matching.
     #[schema(example = 0.97)]
     accuracy: f64,
+    /// The same where the test graphs and those of one anomalous family alone are clustered: two clusters of more than two
+    /// families can't be their classes. Empty in evaluations made before it was told.
+    #[schema(example = json!({"aids-1": 0.97}))]
+    accuracy_by_family: BTreeMap<String, f64>,
     /// What calling all points the larger class reaches.
     #[schema(example = 0.83)]
     majority_rate: f64,
@@ -218,13 +223,18 @@ impl Names {
         distributions.into_iter().map(wire).collect()
     }
 
+    /// Figures of the anomalous families, in their order, by name.
+    fn by_family(&self, figures: Vec<f64>) -> BTreeMap<String, f64> {
+        self.anomalous.iter().cloned().zip(figures).collect()
+    }
+
     fn ranking(&self, report: evaluate::RankingReport) -> Ranking {
         let bootstrap::RankingEstimates { auroc, average_precision, fpr_at_95_tpr } = report.estimates;
         Ranking {
             auroc: auroc.into(),
             average_precision: average_precision.into(),
             fpr_at_95_tpr: fpr_at_95_tpr.into(),
-            auroc_by_family: self.anomalous.iter().cloned().zip(report.auroc_by_family).collect(),
+            auroc_by_family: self.by_family(report.auroc_by_family),
             roc: report.roc,
         }
     }
@@ -239,6 +249,7 @@ impl Names {
             nonconformity: self.samples(nonconformity),
             clusters: Clusters {
                 accuracy: clusters.accuracy,
+                accuracy_by_family: self.by_family(clusters.accuracy_by_family),
                 majority_rate: clusters.majority,
                 explained_variance: clusters.explained,
                 points: clusters.points.into_iter().map(point).collect(),

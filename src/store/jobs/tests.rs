@@ -113,7 +113,13 @@ fn evaluation(family: FamilyId) -> NewJob {
 fn report() -> Evaluation {
     let one = Estimate { value: 0.1 + 0.2, low: 0.25, high: 1.0 };
     let estimates = RankingEstimates { auroc: one, average_precision: one, fpr_at_95_tpr: one };
-    let clusters = Clusters { accuracy: 0.5, majority: 0.5, points: Vec::new(), explained: [0.75, 0.25] };
+    let clusters = Clusters {
+        accuracy: 0.5,
+        accuracy_by_family: vec![0.5],
+        majority: 0.5,
+        points: Vec::new(),
+        explained: [0.75, 0.25],
+    };
     let ranking = RankingReport { estimates, auroc_by_family: vec![0.3], roc: vec![(0.0, 0.0), (1.0, 1.0)] };
     let (alarms, nonconformity, warnings) = (Vec::new(), Vec::new(), vec!["a warning".into()]);
     Evaluation {
