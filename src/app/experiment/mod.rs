@@ -6,8 +6,10 @@
 mod bars;
 mod cell;
 mod data;
+mod figures;
 mod plan;
 mod report;
+mod shortfalls;
 mod side_by_side;
 
 use std::fs;

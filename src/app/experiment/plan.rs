@@ -97,18 +97,8 @@ pub(super) fn tasks() -> Vec<Task> {
         study,
     };
     let folds = |name, title, normal, anomalous| Task {
-        name,
-        title,
-        normal,
-        anomalous,
         protocol: Protocol::Folds,
-        goal: None,
-        each_kind: false,
-        clusters: false,
-        known_floor: None,
-        leak_above: None,
-        published: "none",
-        study: "none",
+        ..splits(name, title, normal, anomalous, None, "none")
     };
     vec![
         Task {

@@ -1,13 +1,16 @@
-//! `report.md`: a table a task, what falls short first, and the pictures of each task's first repeat.
+//! `report.md`: what falls short first, then a table a task, and the pictures of each task's first repeat.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use super::cell::Cell;
+use super::figures::{
+    auroc_of, aurocs, best_floor, cluster_accuracy, is_within, kinds, majority, mean, percent, spread,
+};
 use super::plan::Task;
-use crate::evaluate::{AlarmRate, Evaluation, RankingReport, Standing};
-use crate::model::Kind;
+use super::shortfalls::shortfalls;
+use crate::evaluate::{AlarmRate, Evaluation, Standing};
 use crate::picture;
 
 /// Writes the report and its pictures into `out`.
@@ -75,95 +78,6 @@ The rule of the verdict was settled with these very tasks in view (`docs/experim
 these are not the figures of an untouched test.
 
 ";
-
-/// The first paragraphs: which figures are not reached, and what was not learnt.
-fn shortfalls(results: &[(Task, Vec<Cell>)]) -> String {
-    let short: Vec<String> = results
-        .iter()
-        .filter_map(|(task, cells)| {
-            let short = short_of(task, cells);
-            (!short.is_empty()).then(|| format!("- `{}`: {}.", task.name, short.join("; ")))
-        })
-        .collect();
-    let mut text = if short.is_empty() {
-        "Every goal is reached, and no floor is above the verdict.".to_owned()
-    } else {
-        let what = "**What falls short** of a goal, of a floor that learns nothing, or of what p-values promise:";
-        format!("{what}\n\n{}", short.join("\n"))
-    };
-    let unlearnt: Vec<&str> = results
-        .iter()
-        .filter(|(_, cells)| {
-            let untrained: Vec<f64> = cells.iter().map(|cell| auroc_of(&cell.untrained.combined)).collect();
-            !reads_less(mean(&untrained), mean(&aurocs(cells, |evaluation| &evaluation.combined.ranking)))
-        })
-        .map(|(task, _)| task.name)
-        .collect();
-    if !unlearnt.is_empty() {
-        let what = "The same verdict with untrained networks reaches as much, so training added nothing to it, on";
-        text += &format!("\n\n{what}: {}.", unlearnt.join(", "));
-    }
-    text
-}
-
-/// What a task's figures fall short of.
-fn short_of(task: &Task, cells: &[Cell]) -> Vec<String> {
-    let mut short = Vec::new();
-    let reached = mean(&aurocs(cells, |evaluation| &evaluation.combined.ranking));
-    let mut under = |name: &str, bound: Option<f64>| {
-        if let Some(bound) = bound.filter(|&bound| reads_less(reached, bound)) {
-            short.push(format!("AUROC {}, {name} {}", percent(reached), percent(bound)));
-        }
-    };
-    under("goal", task.goal);
-    under("best floor here", best_floor(cells).map(|(_, floor)| floor));
-    under("best floor known", task.known_floor);
-    for (place, kind) in kinds(cells).filter(|(_, kind)| *kind != Kind::Gran.as_str()) {
-        let standing = |cell: &Cell| cell.trained.detectors[place].standing.clone();
-        let figure = |of: fn(&Standing) -> f64| mean(&cells.iter().map(|cell| of(&standing(cell))).collect::<Vec<_>>());
-        let (auroc, accuracy) = (figure(auroc_of), figure(cluster_accuracy));
-        if let Some(goal) = task.goal.filter(|&goal| task.each_kind && reads_less(auroc, goal)) {
-            short.push(format!("{kind} AUROC {}, goal {}", percent(auroc), percent(goal)));
-        }
-        if task.clusters && reads_less(accuracy, 1.0) {
-            short.push(format!("{kind} clusters {}, goal 100.0", percent(accuracy)));
-        }
-    }
-    for level in 0..cells.first().map_or(0, |cell| cell.trained.combined.alarms.len()) {
-        let rates = || cells.iter().map(|cell| &cell.trained.combined.alarms[level]);
-        let outside = rates().filter(|rate| is_within(rate) == Some(false)).count();
-        if let (Some(rate), 1..) = (rates().next(), outside) {
-            let alpha = percent(rate.alpha);
-            short.push(format!("false alarms at {alpha} % outside their band in {outside} of {}", cells.len()));
-        }
-    }
-    if let Some(bound) = task.leak_above.filter(|&bound| reached > bound) {
-        short.push(format!("AUROC {} above {}, which means a leak", percent(reached), percent(bound)));
-    }
-    short
-}
-
-fn auroc_of(standing: &Standing) -> f64 {
-    standing.ranking.estimates.auroc.value
-}
-
-/// The mean over the anomalous families: two clusters of all of them can't be their classes.
-fn cluster_accuracy(standing: &Standing) -> f64 {
-    mean(&standing.clusters.accuracy_by_family)
-}
-
-/// What calling the test graphs and those of one other family the larger class of the two reaches; the mean over these.
-fn majority(evaluation: &Evaluation) -> f64 {
-    let test = evaluation.normal.test as f64;
-    let of_family = |graphs: usize| test.max(graphs as f64) / (test + graphs as f64);
-    mean(&evaluation.anomalous.iter().map(|family| of_family(family.graphs)).collect::<Vec<_>>())
-}
-
-/// Whether the false alarms are within their band; `None` where no p-value is so small, or where there is no band.
-fn is_within(rate: &AlarmRate) -> Option<bool> {
-    let (low, high) = rate.band.filter(|_| rate.reachable)?;
-    Some((low..=high).contains(&rate.false_positives))
-}
 
 fn summary(text: &mut String, results: &[(Task, Vec<Cell>)]) -> anyhow::Result<()> {
     text.push_str(
@@ -325,65 +239,24 @@ fn false_alarms<'a>(repeats: impl Iterator<Item = &'a AlarmRate>) -> String {
     format!("{} ({within} of {banded} within)", percent(alarms as f64 / tested as f64))
 }
 
-/// The kinds, each with its place among the detectors.
-fn kinds(cells: &[Cell]) -> impl Iterator<Item = (usize, &'static str)> + '_ {
-    cells
-        .iter()
-        .take(1)
-        .flat_map(|cell| cell.trained.detectors.iter().map(|detector| detector.kind.as_str()).enumerate())
-}
-
-fn aurocs(cells: &[Cell], of: impl Fn(&Evaluation) -> &RankingReport) -> Vec<f64> {
-    cells.iter().map(|cell| of(&cell.trained).estimates.auroc.value).collect()
-}
-
-fn best_floor(cells: &[Cell]) -> Option<(&'static str, f64)> {
-    let floors = &cells.first()?.trained.floors;
-    let mean_of = |place: usize| mean(&aurocs(cells, |evaluation| &evaluation.floors[place].ranking));
-    floors
-        .iter()
-        .enumerate()
-        .map(|(place, floor)| (floor.floor.as_str(), mean_of(place)))
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Whether it is less as a reader sees it: no 100.0 falls short of 100.0.
-fn reads_less(value: f64, other: f64) -> bool {
-    let told = |value: f64| (1_000.0 * value).round();
-    told(value) < told(other)
-}
-
-fn percent(value: f64) -> String {
-    format!("{:.1}", 100.0 * value)
-}
-
-/// The mean in %, and the sample's standard deviation where there are several.
-fn spread(values: &[f64]) -> String {
-    let mean = mean(values);
-    if values.len() < 2 {
-        return percent(mean);
-    }
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64;
-    format!("{} ± {}", percent(mean), percent(variance.sqrt()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_told_with_what_they_vary_by() {
-        assert_eq!(spread(&[0.5]), "50.0");
-        assert_eq!(spread(&[0.4, 0.6]), "50.0 ± 14.1");
-    }
-
-    #[test]
-    fn what_reads_alike_falls_short_of_nothing() {
-        assert!(!reads_less(0.9996, 1.0) && !reads_less(0.8, 0.8));
-        assert!(reads_less(0.999, 1.0));
+    fn a_level_out_of_reach_has_no_rate() {
+        let rate = |reachable, false_positives, tested| AlarmRate {
+            alpha: 0.05,
+            reachable,
+            calibration_size: 40,
+            false_positives,
+            tested,
+            band: Some((0, 6)),
+            caught: 0,
+            anomalous: 1,
+        };
+        assert_eq!(false_alarms([rate(false, 0, 60)].iter()), "out of reach");
+        let repeats = [rate(true, 3, 60), rate(true, 9, 60), rate(false, 0, 60)];
+        assert_eq!(false_alarms(repeats.iter()), "10.0 (1 of 2 within)");
     }
 }
