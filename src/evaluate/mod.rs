@@ -136,15 +136,9 @@ pub fn evaluate(
             findings: heard.findings(&lots),
         })
         .collect();
-    let (normal, anomalous) = (test_graphs(&lots), anomalous_graphs(&lots));
-    let (tested, largest) = (normal.len(), kinship::largest_class(&normal));
-    if largest as f64 > MOST_TWINS * tested as f64 && largest > 1 {
-        combined.warnings.push(format!(
-            "{largest} of the {tested} normal test graphs are isomorphic, and twins share a split: they are judged alike and \
-             by detectors that never met one, so false positives come together, and neither the band nor the intervals, which \
-             take graphs for independent, can be relied on"
-        ));
-    }
+    let mut classes = Classes::default();
+    let (normal, anomalous) = (classes.enter(&test_graphs(&lots)), classes.enter(&anomalous_graphs(&lots)));
+    combined.warnings.extend(warning_of_twins(&normal));
     Ok(Evaluation {
         seed,
         normal: NormalFamily {
@@ -158,6 +152,18 @@ pub fn evaluate(
         combined,
         detectors,
         floors,
+    })
+}
+
+/// Whether so many of the normal test graphs, given by their classes, are isomorphic that figures mean less.
+fn warning_of_twins(normal: &[usize]) -> Option<String> {
+    let (tested, largest) = (normal.len(), kinship::largest_class(normal));
+    (largest > 1 && largest as f64 > MOST_TWINS * tested as f64).then(|| {
+        format!(
+            "{largest} of the {tested} normal test graphs are isomorphic, and twins share a split: they are judged alike and \
+             by detectors that never met one, so false positives come together, and neither the band nor the intervals, which \
+             take graphs for independent, can be relied on"
+        )
     })
 }
 
