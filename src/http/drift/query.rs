@@ -22,7 +22,8 @@ pub(super) struct DriftQuery {
     /// The newest scores, so many as `500`, or those since so long as `24h` ago (`s`, `m`, `h` or `d`).
     #[param(default = "500", example = "24h")]
     window: Option<String>,
-    /// The chance of an alarm while nothing has changed is at most this.
+    /// The chance of an alarm while nothing has changed is at most this: of one look, and of all looks of the martingale while
+    /// its window only grows.
     #[param(exclusive_minimum = 0.0, exclusive_maximum = 1.0, default = 0.01)]
     alpha: Option<f64>,
 }

@@ -27,7 +27,8 @@ pub(super) struct DriftWire {
     drifted: Option<bool>,
     /// The same in words: which test alarmed and when, or why nothing can be said.
     reason: String,
-    /// The chance of an alarm while nothing has changed is at most this, half for each test.
+    /// The chance of an alarm while nothing has changed is at most this, half for each test: of one look, and of all looks of
+    /// the martingale while its window only grows.
     #[schema(example = 0.01)]
     alpha: f64,
     /// Scores in the window.
@@ -73,7 +74,7 @@ struct TwoSampleWire {
     /// The largest distance between the two distribution functions.
     #[schema(example = 0.31)]
     statistic: f64,
-    /// Exact, ties or not. Under detectors calibrated by folds, the smallest of the folds' times their number.
+    /// Exact, ties or not, up to ten million pairs of scores, and by the law in the limit beyond. Under detectors calibrated by folds, the smallest of the folds' times their number.
     #[schema(example = 0.0004)]
     p_value: f64,
     /// Whether the p-value is at most `alpha` / 2.
