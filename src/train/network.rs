@@ -1,5 +1,7 @@
 //! Training one fold's network.
 
+use std::collections::{HashMap, HashSet};
+
 use candle_core::Device;
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -10,6 +12,7 @@ use super::learner::{Learner, Prepared, VALIDATION_GRAPHS, learner};
 use super::{Observer, Progress, TrainError, TrainingSpec, Weights, vocabulary};
 use crate::detector::CurvePoint;
 use crate::graph::Graph;
+use crate::graph::isomorphism::Fingerprint;
 use crate::nn::adam::{Adam, AdamConfig};
 use crate::nn::seed::stream;
 
@@ -124,14 +127,27 @@ fn seed(spec: &TrainingSpec, index: usize) -> u64 {
     stream(spec.seed, "fold", index as u64).next_u64()
 }
 
-/// Splits a fold's training graphs that have edges into those that train and those that validate.
+/// Splits a fold's training graphs that have edges into those that train and those that validate, isomorphic twins
+/// together: what a network has learnt by heart must not say when it stops.
 fn hold_out<'a>(fold: &Fold<'a>, seed: u64) -> (Vec<&'a Graph>, Vec<&'a Graph>) {
     let mut graphs: Vec<&Graph> =
         fold.train.iter().map(|(_, graph)| *graph).filter(|graph| graph.edge_count() > 0).collect();
     graphs.shuffle(&mut stream(seed, "validation split", 0));
-    let count = (graphs.len() / VALIDATION_SHARE).min(VALIDATION_GRAPHS);
-    let validation = graphs.split_off(graphs.len() - count);
-    if validation.is_empty() { (graphs.clone(), graphs) } else { (graphs, validation) }
+    let mut room = (graphs.len() / VALIDATION_SHARE).min(VALIDATION_GRAPHS);
+    let classes: Vec<Fingerprint> = graphs.iter().map(|graph| Fingerprint::of(graph)).collect();
+    let mut members: HashMap<Fingerprint, usize> = HashMap::new();
+    classes.iter().for_each(|class| *members.entry(*class).or_default() += 1);
+    let mut held_out = HashSet::new();
+    for class in classes.iter().rev() {
+        if let Some(members) = members.remove(class).filter(|members| *members <= room) {
+            room -= members;
+            held_out.insert(*class);
+        }
+    }
+    let (validation, train): (Vec<_>, Vec<_>) =
+        graphs.iter().zip(&classes).partition(|(_, class)| held_out.contains(class));
+    let graphs_of = |part: Vec<(&&'a Graph, &Fingerprint)>| part.into_iter().map(|(graph, _)| *graph).collect();
+    if validation.is_empty() { (graphs.clone(), graphs) } else { (graphs_of(train), graphs_of(validation)) }
 }
 
 /// The training graphs in random order, again and again, a new order each time round.
@@ -153,5 +169,59 @@ impl<'a> Shuffled<'a> {
         }
         self.next += 1;
         self.graphs[self.next - 1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::graph::testing::{permutation, random_graph};
+    use crate::id::GraphId;
+
+    fn fold(graphs: &[Graph]) -> Fold<'_> {
+        Fold { train: (0..).map(GraphId::new).zip(graphs).collect(), calibration: Vec::new() }
+    }
+
+    fn classes(graphs: &[&Graph]) -> HashSet<Fingerprint> {
+        graphs.iter().map(|graph| Fingerprint::of(graph)).collect()
+    }
+
+    #[test]
+    fn a_tenth_validates_where_no_two_are_twins() {
+        let graphs: Vec<Graph> = (0..95).map(|index| random_graph(30, 60, index)).collect();
+        let (train, validation) = hold_out(&fold(&graphs), 3);
+        assert_eq!((train.len(), validation.len()), (86, 9));
+        assert!(classes(&train).is_disjoint(&classes(&validation)));
+    }
+
+    #[test]
+    fn what_cannot_be_held_out_whole_validates_as_it_trains() {
+        let twins = vec![random_graph(8, 12, 1); 30];
+        let (train, validation) = hold_out(&fold(&twins), 3);
+        assert_eq!((train.len(), validation.len()), (30, 30));
+    }
+
+    proptest! {
+        #[test]
+        fn no_twin_of_a_graph_that_trains_validates(sizes in prop::collection::vec(1..9_u64, 10..40), seed in 0..9_u64) {
+            let classes_of = |(index, &size): (usize, &u64)| {
+                let graph = random_graph(9, 16, index as u64);
+                (0..size).map(move |copy| graph.relabelled(&permutation(9, copy))).collect::<Vec<Graph>>()
+            };
+            let graphs: Vec<Graph> = sizes.iter().enumerate().flat_map(classes_of).collect();
+            let (train, validation) = hold_out(&fold(&graphs), seed);
+            let count = graphs.len() / VALIDATION_SHARE;
+            if validation.len() < train.len() {
+                prop_assert_eq!(train.len() + validation.len(), graphs.len());
+                prop_assert!(classes(&train).is_disjoint(&classes(&validation)));
+                prop_assert!(validation.len() <= count);
+            } else {
+                // No class was small enough.
+                prop_assert_eq!(train.len(), graphs.len());
+                prop_assert!(sizes.iter().all(|&size| size as usize > count));
+            }
+        }
     }
 }
