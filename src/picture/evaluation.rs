@@ -132,8 +132,11 @@ impl<'a> Subject<'a> {
     }
 
     fn task(self) -> String {
-        let others: Vec<&str> = self.evaluation.anomalous.iter().map(|other| other.family.as_str()).collect();
-        format!("{} against {}", self.evaluation.normal.family, others.join(", "))
+        let others = match self.evaluation.anomalous.as_slice() {
+            [other] => other.family.clone(),
+            others => format!("{} families", others.len()),
+        };
+        format!("{} against {others}", self.evaluation.normal.family)
     }
 
     fn histogram(self, title: &str, x: &str, y: &str, samples: &[SampleDistribution]) -> Panel {
@@ -143,7 +146,13 @@ impl<'a> Subject<'a> {
             mark: match of.sample {
                 Sample::Train => Mark::Dashed,
                 Sample::Test => Mark::Shaded,
-                Sample::Anomalous(_) => Mark::Line,
+                Sample::Anomalous(index) => {
+                    if index < ANOMALOUS.len() {
+                        Mark::Line
+                    } else {
+                        Mark::Thick
+                    }
+                }
             },
             points: outline(&of.histogram),
         };
@@ -228,7 +237,11 @@ impl<'a> Subject<'a> {
             Series { name, colour, mark, points }
         };
         let truth = samples.iter().map(|&sample| {
-            let mark = if sample.is_anomalous() { Mark::Triangles } else { Mark::Dots };
+            let mark = match sample {
+                Sample::Anomalous(index) if index < ANOMALOUS.len() => Mark::Triangles,
+                Sample::Anomalous(_) => Mark::Crosses,
+                Sample::Train | Sample::Test => Mark::Dots,
+            };
             series(self.name(sample), colour(sample), mark, &|point| point.sample == sample)
         });
         let found = [(0, Colour::Green, Mark::Dots), (1, Colour::Purple, Mark::Triangles)];
@@ -244,16 +257,14 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// Of the anomalous families. Those beyond have them again, with another stroke or mark.
+const ANOMALOUS: [Colour; 5] = [Colour::Vermillion, Colour::Orange, Colour::Purple, Colour::Green, Colour::Black];
+
 const fn colour(sample: Sample) -> Colour {
     match sample {
         Sample::Train => Colour::SkyBlue,
         Sample::Test => Colour::Blue,
-        Sample::Anomalous(index) => match index % 4 {
-            0 => Colour::Vermillion,
-            1 => Colour::Orange,
-            2 => Colour::Purple,
-            _ => Colour::Green,
-        },
+        Sample::Anomalous(index) => ANOMALOUS[index % ANOMALOUS.len()],
     }
 }
 
@@ -294,8 +305,14 @@ mod tests {
         let ranking = RankingReport { estimates, auroc_by_family: vec![0.987], roc: vec![(0.0, 0.0), (1.0, 1.0)] };
         let point = |(sample, cluster, x)| Point { sample, cluster, x, y: 0.5 };
         let points = [(Sample::Test, 0, 0.1), (Sample::Anomalous(0), 1, 0.9)].map(point).into();
-        let clusters =
-            Clusters { accuracy: 1.0, accuracy_by_family: vec![1.0], majority: 0.5, points, explained: [0.75, 0.25] };
+        let clusters = Clusters {
+            accuracy: 1.0,
+            accuracy_by_family: vec![1.0],
+            surprise_accuracy_by_family: vec![1.0],
+            majority: 0.5,
+            points,
+            explained: [0.75, 0.25],
+        };
         Standing { ranking, alarms: Vec::new(), nonconformity: samples(), clusters, warnings: Vec::new() }
     }
 

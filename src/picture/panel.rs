@@ -9,10 +9,18 @@ use plotters::prelude::*;
 
 use super::PictureError;
 
-/// The size of a chart with its legend, in pixels.
+/// The size of a chart with its legend, in pixels; a longer legend makes a higher chart.
 const WIDTH: u32 = 620;
 const HEIGHT: u32 = 300;
 const LEGEND_WIDTH: u32 = 190;
+
+/// Where a legend begins, and the height of a line of it.
+const LEGEND_TOP: u32 = 42;
+const LINE_HEIGHT: u32 = 18;
+
+/// Characters that fit beside a legend's mark and above a chart, wide ones counted with narrow ones.
+const LEGEND_CHARACTERS: usize = 24;
+const TITLE_CHARACTERS: usize = 80;
 const FONT: &str = "sans-serif";
 const TITLE_SIZE: u32 = 15;
 const TEXT_SIZE: u32 = 12;
@@ -61,6 +69,7 @@ pub(super) enum Mark {
     Shaded,
     Dots,
     Triangles,
+    Crosses,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -94,13 +103,18 @@ pub(super) fn document(rows: &[Vec<Panel>]) -> Result<String, PictureError> {
 
 fn draw<'a>(svg: &'a mut String, rows: &[Vec<Panel>]) -> Drawn<'a> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(1).max(1);
-    let size = (columns as u32 * WIDTH, rows.len().max(1) as u32 * HEIGHT);
+    let heights: Vec<u32> =
+        rows.iter().map(|row| row.iter().map(Panel::height).max().unwrap_or(0).max(HEIGHT)).collect();
+    let size = (columns as u32 * WIDTH, heights.iter().sum::<u32>().max(HEIGHT));
     let root = SVGBackend::with_string(svg, size).into_drawing_area();
     root.fill(&WHITE)?;
-    for (area, row) in root.split_evenly((rows.len().max(1), 1)).iter().zip(rows) {
-        for (area, panel) in area.split_evenly((1, columns)).iter().zip(row) {
+    let mut below = root.clone();
+    for (row, height) in rows.iter().zip(heights) {
+        let (here, rest) = below.split_vertically(height);
+        for (area, panel) in here.split_evenly((1, columns)).iter().zip(row) {
             panel.draw(area)?;
         }
+        below = rest;
     }
     root.present()
 }
@@ -108,7 +122,7 @@ fn draw<'a>(svg: &'a mut String, rows: &[Vec<Panel>]) -> Drawn<'a> {
 impl Panel {
     fn draw<'a>(&self, area: &Area<'a>) -> Drawn<'a> {
         let title = (FONT, TITLE_SIZE).into_font().color(&INK);
-        area.draw(&Text::new(self.title.as_str(), (10, 8), title))?;
+        area.draw(&Text::new(shortened(&self.title), (10, 8), title))?;
         if self.series.is_empty() {
             return Ok(());
         }
@@ -141,12 +155,21 @@ impl Panel {
         for series in &self.series {
             series.draw(&mut chart)?;
         }
-        for (index, series) in self.series.iter().enumerate() {
-            let y = 42 + 18 * index as i32;
+        let mut y = LEGEND_TOP as i32;
+        for series in &self.series {
             series.draw_sample(&legend, y)?;
-            legend.draw(&Text::new(series.name.as_str(), (34, y - 6), text()))?;
+            for line in wrapped(&series.name) {
+                legend.draw(&Text::new(line, (34, y - 6), text()))?;
+                y += LINE_HEIGHT as i32;
+            }
         }
         Ok(())
+    }
+
+    /// What the legend takes, in pixels.
+    fn height(&self) -> u32 {
+        let lines: usize = self.series.iter().map(|series| wrapped(&series.name).len()).sum();
+        LEGEND_TOP + LINE_HEIGHT * lines as u32
     }
 
     /// From the least to the greatest finite value, with a little room on both sides.
@@ -163,6 +186,27 @@ impl Panel {
             _ => low - room..high + room,
         }
     }
+}
+
+/// A title that ends where its chart does.
+fn shortened(title: &str) -> String {
+    if title.chars().count() <= TITLE_CHARACTERS {
+        return title.to_owned();
+    }
+    title.chars().take(TITLE_CHARACTERS - 1).chain(['…']).collect()
+}
+
+/// A name in lines that fit into the legend, broken after a space or a hyphen where there is one.
+fn wrapped(name: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest: Vec<char> = name.chars().collect();
+    while rest.len() > LEGEND_CHARACTERS {
+        let can_break = |&place: &usize| matches!(rest[place - 1], ' ' | '-');
+        let end = (LEGEND_CHARACTERS / 2..=LEGEND_CHARACTERS).rev().find(can_break).unwrap_or(LEGEND_CHARACTERS);
+        lines.push(rest.drain(..end).collect());
+    }
+    lines.push(rest.into_iter().collect());
+    lines
 }
 
 /// Writes the numbers along an axis with as many decimals as tell them apart.
@@ -193,6 +237,7 @@ impl Series {
             }
             Mark::Dots => chart.draw_series(points().map(|point| Circle::new(point, 3, self.fill())))?,
             Mark::Triangles => chart.draw_series(points().map(|point| TriangleMarker::new(point, 4, self.fill())))?,
+            Mark::Crosses => chart.draw_series(points().map(|point| Cross::new(point, 3, self.stroke())))?,
         };
         Ok(())
     }
@@ -209,6 +254,7 @@ impl Series {
             }
             Mark::Dots => legend.draw(&Circle::new((17, y), 4, self.fill())),
             Mark::Triangles => legend.draw(&TriangleMarker::new((17, y), 5, self.fill())),
+            Mark::Crosses => legend.draw(&Cross::new((17, y), 4, self.stroke())),
         }
     }
 
@@ -240,7 +286,8 @@ mod tests {
         }
     }
 
-    const ALL: [Mark; 6] = [Mark::Line, Mark::Thick, Mark::Dashed, Mark::Shaded, Mark::Dots, Mark::Triangles];
+    const ALL: [Mark; 7] =
+        [Mark::Line, Mark::Thick, Mark::Dashed, Mark::Shaded, Mark::Dots, Mark::Triangles, Mark::Crosses];
 
     #[test]
     fn a_chart_says_what_it_shows() {
@@ -258,6 +305,23 @@ mod tests {
         let row = vec![panel(&ALL), panel(&[])];
         assert!(document(&[row.clone(), row]).unwrap().contains(r#"width="1240" height="600""#));
         assert!(document(&[]).unwrap().contains("<svg"));
+    }
+
+    #[test]
+    fn names_are_wrapped_where_they_can_be_and_nothing_of_them_is_lost() {
+        assert_eq!(wrapped("aids-0, train (3)"), ["aids-0, train (3)"]);
+        assert_eq!(wrapped("network-of-monday-mornings, non-edges"), ["network-of-monday-", "mornings, non-edges"]);
+        assert_eq!(wrapped(&"ä".repeat(50)), ["ä".repeat(24), "ä".repeat(24), "ä".repeat(2)]);
+        assert_eq!(wrapped(""), [""]);
+    }
+
+    #[test]
+    fn a_long_legend_makes_a_higher_row_and_a_long_title_ends() {
+        let mut many = panel(&[Mark::Line; 20]);
+        many.title = "x".repeat(200);
+        let svg = document(&[vec![panel(&ALL), many], vec![panel(&ALL)]]).unwrap();
+        assert!(svg.contains(&format!(r#"width="1240" height="{}""#, 42 + 18 * 20 + 300)), "{svg}");
+        assert!(svg.contains(&format!("{}…", "x".repeat(79))) && !svg.contains(&"x".repeat(80)));
     }
 
     #[test]
