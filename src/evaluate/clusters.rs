@@ -1,4 +1,4 @@
-//! Two clusters of score vectors, and a picture of them.
+//! Two clusters of graphs by what is said of them, and a picture of them.
 
 use super::report::{Clusters, Point, Sample};
 use super::scoring::{Heard, Lot, ScoreVector};
@@ -8,29 +8,26 @@ use crate::stats::principal::two_components;
 /// Points of a class: clustering holds a distance for each pair.
 const MOST_POINTS: usize = 2_000;
 
-/// Clusters and projects the score vectors of the test and the anomalous graphs.
+/// Clusters and projects the test and the anomalous graphs.
 pub(super) fn of(heard: &Heard, lots: &[Lot<'_>]) -> Clusters {
-    let class = |is_of: &dyn Fn(Sample) -> bool| -> Vec<(Sample, &[ScoreVector])> {
-        let of_class = lots.iter().zip(&heard.said).filter(|(lot, _)| is_of(lot.sample));
-        let points: Vec<(Sample, &[ScoreVector])> = of_class
-            .flat_map(|(lot, said)| said.vectors.iter().map(|vectors| (lot.sample, vectors.as_slice())))
-            .collect();
-        points.iter().step_by(points.len().div_ceil(MOST_POINTS).max(1)).copied().collect()
+    let normal = class(heard, lots, |sample| sample == Sample::Test);
+    let all = Clustering::of([normal.as_slice(), &class(heard, lots, Sample::is_anomalous)].concat(), by_vectors);
+    let families: Vec<Vec<Seen<'_>>> = lots
+        .iter()
+        .map(|lot| lot.sample)
+        .filter(|sample| sample.is_anomalous())
+        .map(|family| [normal.as_slice(), &class(heard, lots, |sample| sample == family)].concat())
+        .collect();
+    let by_family = |points: fn(&[Seen<'_>]) -> Vec<Vec<f64>>| -> Vec<f64> {
+        families.iter().map(|graphs| Clustering::of(graphs.clone(), points).accuracy()).collect()
     };
-    let normal = class(&|sample| sample == Sample::Test);
-    let all = Clustering::of([normal.as_slice(), &class(&Sample::is_anomalous)].concat());
-    let families = lots.iter().map(|lot| lot.sample).filter(|sample| sample.is_anomalous());
-    let accuracy_by_family: Vec<f64> = match families.clone().count() {
-        1 => vec![all.accuracy()],
-        _ => families
-            .map(|family| Clustering::of([normal.as_slice(), &class(&|sample| sample == family)].concat()).accuracy())
-            .collect(),
-    };
+    let accuracy_by_family = if families.len() == 1 { vec![all.accuracy()] } else { by_family(by_vectors) };
     let anomalous = all.truth().filter(|anomalous| *anomalous).count();
     let projection = two_components(&all.points);
     Clusters {
         accuracy: all.accuracy(),
         accuracy_by_family,
+        surprise_accuracy_by_family: by_family(by_surprises),
         majority: anomalous.max(all.samples.len() - anomalous) as f64 / all.samples.len() as f64,
         points: all
             .samples
@@ -43,6 +40,35 @@ pub(super) fn of(heard: &Heard, lots: &[Lot<'_>]) -> Clusters {
     }
 }
 
+/// A graph with what is known of it.
+#[derive(Debug, Clone, Copy)]
+struct Seen<'a> {
+    sample: Sample,
+    vectors: &'a [ScoreVector],
+    surprises: &'a [f64],
+}
+
+/// The graphs of some samples, evenly spaced ones where they are too many.
+fn class<'a>(heard: &'a Heard, lots: &[Lot<'_>], is_of: impl Fn(Sample) -> bool) -> Vec<Seen<'a>> {
+    let of_class = lots.iter().zip(&heard.said).filter(|(lot, _)| is_of(lot.sample));
+    let graphs: Vec<Seen<'a>> = of_class
+        .flat_map(|(lot, said)| {
+            let both = said.vectors.iter().zip(&said.surprises);
+            both.map(|(vectors, surprises)| Seen { sample: lot.sample, vectors, surprises })
+        })
+        .collect();
+    graphs.iter().step_by(graphs.len().div_ceil(MOST_POINTS).max(1)).copied().collect()
+}
+
+fn by_vectors(graphs: &[Seen<'_>]) -> Vec<Vec<f64>> {
+    joined(&graphs.iter().map(|seen| seen.vectors).collect::<Vec<_>>())
+}
+
+/// As they are: surprises are nats, each as good as another.
+fn by_surprises(graphs: &[Seen<'_>]) -> Vec<Vec<f64>> {
+    graphs.iter().map(|seen| seen.surprises.to_vec()).collect()
+}
+
 /// Ward's two clusters of some graphs.
 struct Clustering {
     samples: Vec<Sample>,
@@ -52,9 +78,9 @@ struct Clustering {
 }
 
 impl Clustering {
-    fn of(chosen: Vec<(Sample, &[ScoreVector])>) -> Self {
-        let (samples, vectors): (Vec<Sample>, Vec<&[ScoreVector]>) = chosen.into_iter().unzip();
-        let points = joined(&vectors);
+    fn of(graphs: Vec<Seen<'_>>, points: fn(&[Seen<'_>]) -> Vec<Vec<f64>>) -> Self {
+        let points = points(&graphs);
+        let samples = graphs.into_iter().map(|seen| seen.sample).collect();
         Self { samples, clusters: ward_two_clusters(&points), points }
     }
 
@@ -119,6 +145,22 @@ mod tests {
         for (point, expected) in points.iter().flatten().zip(expected.iter().copied().flatten()) {
             assert!((point - expected).abs() < 1e-9, "{points:?}");
         }
+    }
+
+    /// What tells the classes apart is only among the surprises, and only against the first of two families.
+    #[test]
+    fn score_vectors_and_surprises_are_clustered_each_for_themselves() {
+        let samples = [Sample::Test, Sample::Anomalous(0), Sample::Anomalous(1)];
+        let lots = samples.map(|sample| Lot { sample, graphs: Vec::new(), classes: Vec::new() });
+        let mut heard = Heard::new(lots.len());
+        for (said, base) in heard.said.iter_mut().zip([0.0, 5.0, 0.0]) {
+            said.vectors = [0.0, 0.0, 9.0, 9.0].map(|value| vec![ScoreVector::Statistics(vec![value])]).into();
+            said.surprises = [0.0, 1.0, 0.0, 1.0].map(|value| vec![base + value]).into();
+        }
+        let clusters = of(&heard, &lots);
+        assert_eq!(clusters.accuracy_by_family, [0.5, 0.5]);
+        assert_eq!(clusters.surprise_accuracy_by_family, [1.0, 0.5]);
+        assert_eq!((clusters.points.len(), clusters.majority), (12, 8.0 / 12.0));
     }
 
     #[test]

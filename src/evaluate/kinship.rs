@@ -5,43 +5,47 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::graph::Graph;
-use crate::graph::isomorphism::{Fingerprint, are_isomorphic};
+use crate::graph::isomorphism::{Effort, Fingerprint, are_isomorphic};
 use crate::stats::ranking::auroc;
 
 /// Graphs by their isomorphism class.
 #[derive(Debug, Default)]
-pub(super) struct Classes<'a> {
+pub struct Classes<'a> {
     by_fingerprint: HashMap<Fingerprint, Vec<(&'a Graph, usize)>>,
     count: usize,
+    effort: Effort,
 }
 
 impl<'a> Classes<'a> {
     /// The class of each graph, made where it is the first of its class.
-    pub(super) fn enter(&mut self, graphs: &[&'a Graph]) -> Vec<usize> {
-        let fingerprints: Vec<Fingerprint> = graphs.par_iter().map(|graph| Fingerprint::of(graph)).collect();
-        graphs
-            .iter()
-            .zip(fingerprints)
-            .map(|(graph, fingerprint)| {
-                let alike = self.by_fingerprint.entry(fingerprint).or_default();
-                if let Some((_, class)) = alike.iter().find(|(known, _)| are_isomorphic(known, graph)) {
-                    return *class;
-                }
-                alike.push((graph, self.count));
+    pub fn enter(&mut self, graphs: &[&'a Graph]) -> Vec<usize> {
+        let enter = |(&graph, fingerprint): (&&'a Graph, Fingerprint)| {
+            self.class_of(graph, fingerprint).unwrap_or_else(|| {
+                let class = self.count;
+                self.by_fingerprint.entry(fingerprint).or_default().push((graph, class));
                 self.count += 1;
-                self.count - 1
+                class
             })
-            .collect()
+        };
+        graphs.iter().zip(fingerprints(graphs)).map(enter).collect()
     }
 
     /// The class of each graph, where it is of one that is there.
-    pub(super) fn find(&self, graphs: &[&Graph]) -> Vec<Option<usize>> {
-        let class_of = |graph: &&Graph| {
-            let alike = self.by_fingerprint.get(&Fingerprint::of(graph))?;
-            alike.iter().find(|(known, _)| are_isomorphic(known, graph)).map(|&(_, class)| class)
-        };
-        graphs.par_iter().map(class_of).collect()
+    pub fn find(&mut self, graphs: &[&Graph]) -> Vec<Option<usize>> {
+        let class_of = |(graph, fingerprint): (&&Graph, Fingerprint)| self.class_of(graph, fingerprint);
+        graphs.iter().zip(fingerprints(graphs)).map(class_of).collect()
     }
+
+    fn class_of(&mut self, graph: &Graph, fingerprint: Fingerprint) -> Option<usize> {
+        self.effort.add(graph);
+        let alike = self.by_fingerprint.get(&fingerprint)?;
+        let twin = alike.iter().find(|(known, _)| are_isomorphic(known, graph, &mut self.effort));
+        twin.map(|&(_, class)| class)
+    }
+}
+
+fn fingerprints(graphs: &[&Graph]) -> Vec<Fingerprint> {
+    graphs.par_iter().map(|graph| Fingerprint::of(graph)).collect()
 }
 
 /// How many graphs the largest class has; at most one where no two are isomorphic. `classes` has one of each graph.
@@ -54,11 +58,12 @@ pub(super) fn largest_class(classes: &[usize]) -> usize {
     sizes.into_iter().max().unwrap_or(0)
 }
 
-/// The largest AUROC on these very graphs that a score can have which gives isomorphic graphs the same; `None` where no
-/// normal graph is isomorphic to an anomalous one, and so nothing but 1 is the limit. Graphs are given by their classes.
+/// The largest AUROC on these very graphs that a score can have which gives isomorphic graphs the same.
 ///
-/// It is that of the score which knows each class's share of anomalies (the likelihood ratio: Neyman and Pearson 1933).
-pub(super) fn ceiling(normal: &[usize], anomalous: &[usize]) -> Option<f64> {
+/// `None` where no normal graph is isomorphic to an anomalous one, and so nothing but 1 is the limit. Graphs are given by
+/// their classes. It is that of the score which knows each class's share of anomalies (the likelihood ratio: Neyman and Pearson 1933).
+#[must_use]
+pub fn ceiling(normal: &[usize], anomalous: &[usize]) -> Option<f64> {
     let count = normal.iter().chain(anomalous).max().map_or(0, |last| last + 1);
     let mut counts = vec![(0_usize, 0_usize); count];
     normal.iter().for_each(|&class| counts[class].0 += 1);

@@ -7,7 +7,7 @@
 
 mod clusters;
 pub mod floor;
-mod kinship;
+pub mod kinship;
 mod report;
 mod scoring;
 mod standing;
@@ -136,8 +136,10 @@ pub fn evaluate(
             findings: heard.findings(&lots),
         })
         .collect();
-    let mut classes = Classes::default();
-    let (normal, anomalous) = (classes.enter(&test_graphs(&lots)), classes.enter(&anomalous_graphs(&lots)));
+    let classes_of = |of: fn(Sample) -> bool| -> Vec<usize> {
+        lots.iter().filter(|lot| of(lot.sample)).flat_map(|lot| lot.classes.iter().copied()).collect()
+    };
+    let (normal, anomalous) = (classes_of(|sample| sample == Sample::Test), classes_of(Sample::is_anomalous));
     combined.warnings.extend(warning_of_twins(&normal));
     Ok(Evaluation {
         seed,
@@ -160,9 +162,8 @@ fn warning_of_twins(normal: &[usize]) -> Option<String> {
     let (tested, largest) = (normal.len(), kinship::largest_class(normal));
     (largest > 1 && largest as f64 > MOST_TWINS * tested as f64).then(|| {
         format!(
-            "{largest} of the {tested} normal test graphs are isomorphic, and twins share a split: they are judged alike and \
-             by detectors that never met one, so false positives come together, and neither the band nor the intervals, which \
-             take graphs for independent, can be relied on"
+            "{largest} of the {tested} normal test graphs are isomorphic, so they are judged alike and their false positives come \
+             together: the band, which takes graphs for independent, can't be relied on, and the intervals are of whole classes"
         )
     })
 }
@@ -188,18 +189,17 @@ fn check(comparison: &Comparison, detectors: &[(DetectorId, &Detector)]) -> Resu
 
 /// Everything that is scored: the train and the test split of the normal family, then each other family.
 fn lots(comparison: &Comparison) -> Vec<Lot<'_>> {
-    let lot = |(sample, graphs)| Lot { sample, graphs: Vec::from_iter(graphs) };
-    let normal = [(Sample::Train, &comparison.normal.train), (Sample::Test, &comparison.normal.test)];
-    let others = comparison.anomalous.iter().enumerate().map(|(index, (_, graphs))| (Sample::Anomalous(index), graphs));
-    normal.into_iter().chain(others).map(lot).collect()
-}
-
-fn test_graphs<'a>(lots: &[Lot<'a>]) -> Vec<&'a Graph> {
-    lots.iter().filter(|lot| lot.sample == Sample::Test).flat_map(|lot| lot.graphs.iter().copied()).collect()
-}
-
-fn anomalous_graphs<'a>(lots: &[Lot<'a>]) -> Vec<&'a Graph> {
-    lots.iter().filter(|lot| lot.sample.is_anomalous()).flat_map(|lot| lot.graphs.iter().copied()).collect()
+    let mut classes = Classes::default();
+    let mut unseen = |sample, graphs| {
+        let graphs = Vec::from_iter(graphs);
+        let classes = classes.enter(&graphs);
+        Lot { sample, graphs, classes }
+    };
+    let train = Lot { sample: Sample::Train, graphs: comparison.normal.train.iter().collect(), classes: Vec::new() };
+    let mut lots = vec![train, unseen(Sample::Test, &comparison.normal.test)];
+    let others = comparison.anomalous.iter().enumerate();
+    lots.extend(others.map(|(index, (_, graphs))| unseen(Sample::Anomalous(index), graphs)));
+    lots
 }
 
 /// The other families, with how many of their graphs the detectors have met in training or calibration.
@@ -220,16 +220,15 @@ fn floors(
     seed: u64,
     steps: &mut Steps<'_>,
 ) -> Result<Vec<FloorStanding>, EvaluateError> {
-    let references = References::of(&comparison.normal.train.iter().collect::<Vec<_>>());
+    let mut references = References::of(&comparison.normal.train.iter().collect::<Vec<_>>());
     let unseen = lots.iter().filter(|lot| lot.sample != Sample::Train);
-    let asked: Vec<_> = unseen.map(|lot| (lot.sample, references.ask(&lot.graphs))).collect();
+    let asked: Vec<_> = unseen.map(|lot| (lot, references.ask(&lot.graphs))).collect();
     let mut floors = Vec::new();
     for (done, floor) in Floor::ALL.into_iter().enumerate() {
         steps.tell("floors", done as u64, Floor::ALL.len() as u64)?;
-        let scores: Vec<(Sample, Vec<f64>)> =
-            asked.iter().map(|(sample, graphs)| (*sample, floor.score(&references, graphs))).collect();
-        let scores: Vec<(Sample, &[f64])> =
-            scores.iter().map(|(sample, scores)| (*sample, scores.as_slice())).collect();
+        let scores: Vec<(&Lot<'_>, Vec<f64>)> =
+            asked.iter().map(|(lot, graphs)| (*lot, floor.score(&references, graphs))).collect();
+        let scores: Vec<(&Lot<'_>, &[f64])> = scores.iter().map(|(lot, scores)| (*lot, scores.as_slice())).collect();
         floors.push(FloorStanding { floor, ranking: standing::ranking(&scores, seed) });
     }
     Ok(floors)

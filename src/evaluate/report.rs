@@ -133,7 +133,8 @@ pub enum Findings {
     Completion { edges: Vec<SampleDistribution>, non_edges: Vec<SampleDistribution> },
 }
 
-/// Whether the classes fall apart by themselves: Ward's two clusters of the score vectors, as the study does it.
+/// Whether the classes fall apart by themselves: Ward's two clusters, of the score vectors as the study has it, and of what the
+/// verdict is made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Clusters {
     /// The share of points whose cluster is their class, under the better matching.
@@ -142,6 +143,10 @@ pub struct Clusters {
     /// more than two families can't be their classes. Empty in evaluations made before it was told.
     #[serde(default)]
     pub accuracy_by_family: Vec<f64>,
+    /// The same for clusters of the surprises at size, structure and the model, as ln(1 + nats), in place of score vectors.
+    /// Empty in evaluations made before it was told.
+    #[serde(default)]
+    pub surprise_accuracy_by_family: Vec<f64>,
     /// What calling all points the larger class would reach.
     pub majority: f64,
     /// The test and the anomalous graphs; of more than some thousand, evenly spaced ones.

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::report::{Findings, Sample, SampleDistribution};
 use super::{EvaluateError, Steps};
-use crate::detector::{self, Detector, Portrait, Score, ScoreOptions, Verdict, verdict};
+use crate::detector::{self, Detector, FoldScore, Portrait, Score, ScoreOptions, Verdict, verdict};
 use crate::graph::Graph;
 use crate::id::DetectorId;
 use crate::stats::histogram::Histogram;
@@ -21,6 +21,8 @@ pub(super) const BINS: usize = 50;
 pub(super) struct Lot<'a> {
     pub(super) sample: Sample,
     pub(super) graphs: Vec<&'a Graph>,
+    /// The isomorphism class of each graph, the same in all lots; of the train split none, whose graphs nobody ranks.
+    pub(super) classes: Vec<usize>,
 }
 
 /// What was heard of every lot.
@@ -47,6 +49,9 @@ pub(super) struct Said {
     pub(super) p_values: Vec<f64>,
     /// Of each graph, a vector for each detector.
     pub(super) vectors: Vec<Vec<ScoreVector>>,
+    /// Of each graph, what it is clustered by in place of them: the surprises of each detector one after the other, as
+    /// ln(1 + nats), so that graphs that are strange beyond measure make no cluster of their own.
+    pub(super) surprises: Vec<Vec<f64>>,
     /// Of one detector: surprises at what its model sees.
     pub(super) models: Vec<f64>,
     nll: Vec<f64>,
@@ -107,7 +112,7 @@ impl Hearing {
 }
 
 impl Heard {
-    fn new(lots: usize) -> Self {
+    pub(super) fn new(lots: usize) -> Self {
         let said = (0..lots).map(|_| Said::default()).collect();
         Self { said, min_p: 1.0, calibration_size: 0, warnings: Vec::new() }
     }
@@ -118,6 +123,7 @@ impl Heard {
         of_lot.nonconformities.push(nonconformity);
         of_lot.p_values.push(p_value);
         of_lot.vectors.push(said.iter().map(|(_, score)| vector(score)).collect());
+        of_lot.surprises.push(said.iter().flat_map(|(_, score)| surprises(score)).map(f64::ln_1p).collect());
         (self.min_p, self.calibration_size, self.warnings) = (min_p, calibration_size, warnings);
     }
 
@@ -136,7 +142,7 @@ impl Heard {
 
 impl Said {
     fn note_model(&mut self, score: &Score) {
-        self.models.push(score.folds.iter().map(|fold| fold.model).sum::<f64>() / score.folds.len() as f64);
+        self.models.push(surprises(score)[2]);
         match &score.findings {
             detector::Findings::Nll(nll) => self.nll.push(nll.per_node),
             detector::Findings::Completion(completion) => {
@@ -183,6 +189,12 @@ fn vector(score: &Score) -> ScoreVector {
         }
         None => ScoreVector::Statistics(score.statistics.clone()),
     }
+}
+
+/// At the size, the shape and the model, each the mean over the folds.
+fn surprises(score: &Score) -> [f64; 3] {
+    let of: [fn(&FoldScore) -> f64; 3] = [|fold| fold.size, |fold| fold.shape, |fold| fold.model];
+    of.map(|part| score.folds.iter().map(part).sum::<f64>() / score.folds.len() as f64)
 }
 
 /// The distribution of each sample that has finite values, over common bins.

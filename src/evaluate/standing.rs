@@ -6,7 +6,7 @@ use super::scoring::{Heard, Lot, Said, distributions};
 use crate::nn::seed::stream;
 use crate::stats::bootstrap::{COVERAGE, RankingEstimates};
 use crate::stats::conformal::{false_positive_band, min_p};
-use crate::stats::ranking::{Ranking, auroc};
+use crate::stats::ranking::{Ranking, Scores, auroc};
 
 /// Samples of the bootstrap.
 const REPLICATES: u64 = 1000;
@@ -33,8 +33,8 @@ pub(super) fn of_model(heard: &Heard, lots: &[Lot<'_>], seed: u64) -> RankingRep
 }
 
 fn ranking_by(scores: fn(&Said) -> &[f64], heard: &Heard, lots: &[Lot<'_>], seed: u64) -> RankingReport {
-    let unseen: Vec<_> = samples(scores, heard, lots).filter(|(sample, _)| *sample != Sample::Train).collect();
-    ranking(&unseen, seed)
+    let unseen = lots.iter().zip(&heard.said).filter(|(lot, _)| lot.sample != Sample::Train);
+    ranking(&unseen.map(|(lot, said)| (lot, scores(said))).collect::<Vec<_>>(), seed)
 }
 
 fn samples<'a>(
@@ -45,20 +45,25 @@ fn samples<'a>(
     lots.iter().zip(&heard.said).map(move |(lot, said)| (lot.sample, scores(said)))
 }
 
-/// How well scores, one-sided-high, tell the test graphs from each anomalous family and from all of them.
-pub(super) fn ranking(scores: &[(Sample, &[f64])], seed: u64) -> RankingReport {
-    let all = |anomalous: bool| -> Vec<f64> {
-        let of_class = scores.iter().filter(|(sample, _)| sample.is_anomalous() == anomalous);
-        of_class.flat_map(|(_, scores)| scores.iter().copied()).collect()
+/// How well scores, one-sided-high and one of each graph of a lot, tell the test graphs from each anomalous family and from
+/// all of them.
+pub(super) fn ranking(scores: &[(&Lot<'_>, &[f64])], seed: u64) -> RankingReport {
+    let all = |anomalous: bool| -> (Vec<f64>, Vec<usize>) {
+        let of_class = scores.iter().filter(|(lot, _)| lot.sample.is_anomalous() == anomalous);
+        of_class.flat_map(|(lot, scores)| scores.iter().copied().zip(lot.classes.iter().copied())).unzip()
     };
-    let (normal, anomalous) = (all(false), all(true));
-    let ranking = Ranking::of(&normal, &anomalous);
-    let families = scores.iter().filter(|(sample, _)| sample.is_anomalous());
+    let ((normal, normal_classes), (anomalous, anomalous_classes)) = (all(false), all(true));
+    let families = scores.iter().filter(|(lot, _)| lot.sample.is_anomalous());
     RankingReport {
-        // The same draws for every score: their intervals differ by what they say, not by luck.
-        estimates: RankingEstimates::of(&ranking, REPLICATES, |index| stream(seed, "bootstrap", index)),
+        estimates: RankingEstimates::of(
+            Scores { scores: &normal, units: &normal_classes },
+            Scores { scores: &anomalous, units: &anomalous_classes },
+            REPLICATES,
+            // The same draws for every score: their intervals differ by what they say, not by luck.
+            |index| stream(seed, "bootstrap", index),
+        ),
         auroc_by_family: families.map(|(_, of_family)| auroc(&normal, of_family)).collect(),
-        roc: thinned(&ranking.roc_curve()),
+        roc: thinned(&Ranking::of(&normal, &anomalous).roc_curve()),
     }
 }
 
@@ -101,8 +106,13 @@ mod tests {
 
     #[test]
     fn families_are_ranked_each_and_together() {
-        let scores: [(Sample, &[f64]); 3] =
-            [(Sample::Test, &[1.0, 2.0]), (Sample::Anomalous(0), &[3.0, 4.0]), (Sample::Anomalous(1), &[0.0, 3.0])];
+        let lots = [Sample::Test, Sample::Anomalous(0), Sample::Anomalous(1)].map(|sample| Lot {
+            sample,
+            graphs: Vec::new(),
+            classes: vec![0, 1],
+        });
+        let scores: [(&Lot<'_>, &[f64]); 3] =
+            [(&lots[0], &[1.0, 2.0]), (&lots[1], &[3.0, 4.0]), (&lots[2], &[0.0, 3.0])];
         let report = ranking(&scores, 1);
         assert_eq!(report.auroc_by_family, [1.0, 0.5]);
         assert_eq!(report.estimates.auroc.value, 0.75);

@@ -138,8 +138,10 @@ fn a_report_says_what_the_detectors_say() {
     let clusters = &report.combined.clusters;
     assert_eq!((clusters.points.len(), clusters.majority), (60, 0.5));
     assert!((0.5..=1.0).contains(&clusters.accuracy));
-    assert_eq!(clusters.accuracy_by_family.len(), 2);
-    assert!(clusters.accuracy_by_family.iter().all(|accuracy| (0.5..=1.0).contains(accuracy)));
+    for accuracies in [&clusters.accuracy_by_family, &clusters.surprise_accuracy_by_family] {
+        assert_eq!(accuracies.len(), 2);
+        assert!(accuracies.iter().all(|accuracy| (0.5..=1.0).contains(accuracy)));
+    }
     assert!(report.combined.warnings.is_empty(), "{:?}", report.combined.warnings);
 
     let phases: Vec<&str> = recorder.told.iter().map(|progress| progress.phase.as_str()).collect();

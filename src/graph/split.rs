@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Graph;
-use super::isomorphism::{Fingerprint, WlHash, are_isomorphic};
+use super::isomorphism::{Effort, Fingerprint, WlHash, are_isomorphic};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,17 +99,19 @@ pub struct SplitAssigner {
     counts: SplitCounts,
     /// The classes of twins seen so far. Graphs of one hash are nearly always one class.
     classes: HashMap<WlHash, Vec<Class>>,
+    effort: Effort,
 }
 
 impl SplitAssigner {
     /// `already` counts the family's graphs that have a split, whether or not [`Self::know`] is told of them.
     #[must_use]
     pub fn new(seed: u64, already: SplitCounts) -> Self {
-        Self { seed, counts: already, classes: HashMap::new() }
+        Self { seed, counts: already, classes: HashMap::new(), effort: Effort::default() }
     }
 
     /// Tells of a graph that has its split already, so that its twins get the same.
     pub fn know(&mut self, fingerprint: Fingerprint, graph: &Graph, split: Split) {
+        self.effort.add(graph);
         if self.split_of(fingerprint, graph).is_none() {
             let class = Class { fingerprint, graph: graph.clone(), split };
             self.classes.entry(fingerprint.hash).or_default().push(class);
@@ -122,6 +124,7 @@ impl SplitAssigner {
         let mut splits: Vec<Option<Split>> = Vec::with_capacity(graphs.len());
         let mut new_classes: HashMap<WlHash, Vec<NewClass<'_>>> = HashMap::new();
         for (index, &(fingerprint, graph)) in graphs.iter().enumerate() {
+            self.effort.add(graph);
             let known = self.split_of(fingerprint, graph);
             splits.push(known);
             if let Some(split) = known {
@@ -129,8 +132,10 @@ impl SplitAssigner {
                 continue;
             }
             let same_hash = new_classes.entry(fingerprint.hash).or_default();
-            let same = |class: &&mut NewClass<'_>| are_twins((class.fingerprint, class.graph), (fingerprint, graph));
-            match same_hash.iter_mut().find(same) {
+            let effort = &mut self.effort;
+            let mut same =
+                |class: &NewClass<'_>| class.fingerprint == fingerprint && are_isomorphic(class.graph, graph, effort);
+            match same_hash.iter_mut().find(|class| same(class)) {
                 Some(class) => class.members.push(index),
                 None => same_hash.push(NewClass { fingerprint, graph, members: vec![index] }),
             }
@@ -158,8 +163,9 @@ impl SplitAssigner {
         splits.into_iter().flatten().collect()
     }
 
-    fn split_of(&self, fingerprint: Fingerprint, graph: &Graph) -> Option<Split> {
-        let same = |class: &&Class| are_twins((class.fingerprint, &class.graph), (fingerprint, graph));
+    fn split_of(&mut self, fingerprint: Fingerprint, graph: &Graph) -> Option<Split> {
+        let effort = &mut self.effort;
+        let same = |class: &&Class| class.fingerprint == fingerprint && are_isomorphic(&class.graph, graph, effort);
         self.classes.get(&fingerprint.hash)?.iter().find(same).map(|class| class.split)
     }
 
@@ -210,10 +216,6 @@ struct NewClass<'a> {
     graph: &'a Graph,
     /// Places in the batch.
     members: Vec<usize>,
-}
-
-fn are_twins((a_fingerprint, a): (Fingerprint, &Graph), (b_fingerprint, b): (Fingerprint, &Graph)) -> bool {
-    a_fingerprint == b_fingerprint && are_isomorphic(a, b)
 }
 
 #[cfg(test)]

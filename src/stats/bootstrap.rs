@@ -4,7 +4,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::nan_last;
-use super::ranking::Ranking;
+use super::ranking::{Ranking, Sampler, Scores};
 use super::summary::quantile;
 
 /// The coverage of every interval.
@@ -30,7 +30,8 @@ impl Estimate {
     }
 }
 
-/// The metrics of a ranking, each with its interval; both classes are resampled, each for itself.
+/// The metrics of a ranking, each with its interval; both classes are resampled, each for itself and by whole units (the
+/// bootstrap of clusters: Davison and Hinkley 1997, section 3.8).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RankingEstimates {
     pub auroc: Estimate,
@@ -44,10 +45,11 @@ const RECALL: f64 = 0.95;
 impl RankingEstimates {
     /// Both classes must have scores. `stream` gives the randomness of each replicate.
     #[must_use]
-    pub fn of<R: Rng>(ranking: &Ranking, replicates: u64, stream: impl Fn(u64) -> R) -> Self {
+    pub fn of<R: Rng>(normal: Scores<'_>, anomalous: Scores<'_>, replicates: u64, stream: impl Fn(u64) -> R) -> Self {
+        let sampler = Sampler::of(normal, anomalous);
         let samples: Vec<[f64; 3]> =
-            (0..replicates).map(|index| metrics(&ranking.resampled(&mut stream(index)))).collect();
-        let found = metrics(ranking);
+            (0..replicates).map(|index| metrics(&sampler.sample(&mut stream(index)))).collect();
+        let found = metrics(&Ranking::of(normal.scores, anomalous.scores));
         let estimate = |place: usize| Estimate::of(found[place], samples.iter().map(|sample| sample[place]).collect());
         Self { auroc: estimate(0), average_precision: estimate(1), fpr_at_95_tpr: estimate(2) }
     }
@@ -75,12 +77,19 @@ mod tests {
         assert!((estimate.low - 25.0).abs() < 1e-9 && (estimate.high - 975.0).abs() < 1e-9, "{estimate:?}");
     }
 
+    /// Each score a unit of its own.
+    fn estimates(normal: &[f64], anomalous: &[f64], replicates: u64, seed: u64) -> RankingEstimates {
+        let units: Vec<usize> = (0..normal.len().max(anomalous.len())).collect();
+        let of = |scores| Scores { scores, units: &units };
+        RankingEstimates::of(of(normal), of(anomalous), replicates, stream(seed))
+    }
+
     #[test]
     fn a_seed_decides_the_interval() {
-        let ranking = Ranking::of(&[1.0, 2.0, 3.0, 4.0, 5.0], &[2.5, 4.5, 5.5, 6.0]);
-        let one = RankingEstimates::of(&ranking, 200, stream(1));
-        assert_eq!(one, RankingEstimates::of(&ranking, 200, stream(1)));
-        assert_ne!(one, RankingEstimates::of(&ranking, 200, stream(2)));
+        let of = |seed| estimates(&[1.0, 2.0, 3.0, 4.0, 5.0], &[2.5, 4.5, 5.5, 6.0], 200, seed);
+        let one = of(1);
+        assert_eq!(one, of(1));
+        assert_ne!(one, of(2));
         assert_eq!(one.auroc.value, 0.8, "16 of 20 pairs are won");
         assert!(one.auroc.low < 0.8 && 0.8 < one.auroc.high && one.auroc.high <= 1.0, "{one:?}");
     }
@@ -89,8 +98,13 @@ mod tests {
     fn a_perfect_ranking_has_no_width() {
         let one = Estimate { value: 1.0, low: 1.0, high: 1.0 };
         let none = Estimate { value: 0.0, low: 0.0, high: 0.0 };
-        let estimates = RankingEstimates::of(&Ranking::of(&[1.0, 2.0], &[3.0, 4.0]), 50, stream(1));
+        let estimates = estimates(&[1.0, 2.0], &[3.0, 4.0], 50, 1);
         assert_eq!(estimates, RankingEstimates { auroc: one, average_precision: one, fpr_at_95_tpr: none });
+    }
+
+    /// The standard error that an interval of an AUROC tells.
+    fn standard_error(auroc: Estimate) -> f64 {
+        (auroc.high - auroc.low) / (2.0 * 1.96)
     }
 
     /// The width of an AUROC's interval is about what Hanley and `McNeil` (1982) give: for 0.5 of 200 and 200 scores a
@@ -100,8 +114,19 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let mut draw = || (0..200).map(|_| rng.random::<f64>()).collect::<Vec<_>>();
         let (normal, anomalous) = (draw(), draw());
-        let auroc = RankingEstimates::of(&Ranking::of(&normal, &anomalous), 1000, stream(4)).auroc;
-        let standard_error = (auroc.high - auroc.low) / (2.0 * 1.96);
-        assert!((standard_error - 0.0289).abs() < 0.003, "{standard_error}");
+        let found = standard_error(estimates(&normal, &anomalous, 1000, 4).auroc);
+        assert!((found - 0.0289).abs() < 0.003, "{found}");
+    }
+
+    /// Each score four times over says no more than once: the interval is that of 200 scores, not the half of it.
+    #[test]
+    fn copies_in_one_unit_are_no_evidence() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut draw = || (0..200).flat_map(|_| [rng.random::<f64>(); 4]).collect::<Vec<_>>();
+        let (normal, anomalous) = (draw(), draw());
+        let units: Vec<usize> = (0..800).map(|place| place / 4).collect();
+        let of = |scores| Scores { scores, units: &units };
+        let found = standard_error(RankingEstimates::of(of(&normal), of(&anomalous), 1000, stream(4)).auroc);
+        assert!((found - 0.0289).abs() < 0.003, "{found}");
     }
 }

@@ -24,14 +24,14 @@ pub fn fpr_at_recall(normal: &[f64], anomalous: &[f64], recall: f64) -> f64 {
     Ranking::of(normal, anomalous).fpr_at_recall(recall)
 }
 
-/// Normal and anomalous scores in order: all that a ranking's metrics depend on. It is sorted once and resampled cheaply.
+/// Normal and anomalous scores in order: all that a ranking's metrics depend on.
 #[derive(Debug, Clone)]
 pub struct Ranking {
     /// The distinct scores, the highest first.
     levels: Vec<Level>,
-    /// The level of each score of a class.
-    normal: Vec<usize>,
-    anomalous: Vec<usize>,
+    /// How many scores there are of each class.
+    normal: usize,
+    anomalous: usize,
 }
 
 /// How many scores of each class are equal to one value.
@@ -47,28 +47,12 @@ impl Ranking {
         let mut scores: Vec<(f64, bool)> =
             normal.iter().map(|&score| (score, false)).chain(anomalous.iter().map(|&score| (score, true))).collect();
         scores.sort_unstable_by(|(a, _), (b, _)| nan_last(*b, *a));
-        let mut ranking = Self { levels: Vec::new(), normal: Vec::new(), anomalous: Vec::new() };
+        let mut ranking = Self { levels: Vec::new(), normal: normal.len(), anomalous: anomalous.len() };
         for tied in scores.chunk_by(|(a, _), (b, _)| nan_last(*a, *b).is_eq()) {
             let anomalous = tied.iter().filter(|&&(_, anomalous)| anomalous).count();
-            let (level, normal) = (ranking.levels.len(), tied.len() - anomalous);
-            ranking.normal.extend(std::iter::repeat_n(level, normal));
-            ranking.anomalous.extend(std::iter::repeat_n(level, anomalous));
-            ranking.levels.push(Level { normal, anomalous });
+            ranking.levels.push(Level { normal: tied.len() - anomalous, anomalous });
         }
         ranking
-    }
-
-    /// As many scores of each class, drawn from it with replacement: a bootstrap sample.
-    #[must_use]
-    pub fn resampled(&self, rng: &mut impl Rng) -> Self {
-        let mut draw = |places: &[usize]| -> Vec<usize> {
-            places.iter().map(|_| places[rng.random_range(0..places.len())]).collect()
-        };
-        let (normal, anomalous) = (draw(&self.normal), draw(&self.anomalous));
-        let mut levels = vec![Level::default(); self.levels.len()];
-        normal.iter().for_each(|&level| levels[level].normal += 1);
-        anomalous.iter().for_each(|&level| levels[level].anomalous += 1);
-        Self { levels, normal, anomalous }
     }
 
     /// See [`auroc`].
@@ -80,13 +64,13 @@ impl Ranking {
             won += level.anomalous as f64 * (normals_below as f64 + level.normal as f64 / 2.0);
             normals_below += level.normal;
         }
-        won / (self.normal.len() as f64 * self.anomalous.len() as f64)
+        won / (self.normal as f64 * self.anomalous as f64)
     }
 
     /// See [`average_precision`].
     #[must_use]
     pub fn average_precision(&self) -> f64 {
-        if self.normal.is_empty() {
+        if self.normal == 0 {
             return f64::NAN;
         }
         let (mut caught, mut alarms, mut sum) = (0_usize, 0_usize, 0.0);
@@ -96,25 +80,25 @@ impl Ranking {
             alarms += level.anomalous + level.normal;
             sum += level.anomalous as f64 * caught as f64 / alarms as f64;
         }
-        sum / self.anomalous.len() as f64
+        sum / self.anomalous as f64
     }
 
     /// See [`fpr_at_recall`].
     #[must_use]
     pub fn fpr_at_recall(&self, recall: f64) -> f64 {
-        if self.normal.is_empty() || self.anomalous.is_empty() {
+        if self.normal == 0 || self.anomalous == 0 {
             return f64::NAN;
         }
         let (mut caught, mut false_alarms) = (0_usize, 0_usize);
         for level in &self.levels {
             // Rates are compared, not counts: 0.07 of 100 is 7, not the 8 that rounding up the product makes of it.
-            if caught as f64 / self.anomalous.len() as f64 >= recall {
+            if caught as f64 / self.anomalous as f64 >= recall {
                 break;
             }
             caught += level.anomalous;
             false_alarms += level.normal;
         }
-        false_alarms as f64 / self.normal.len() as f64
+        false_alarms as f64 / self.normal as f64
     }
 
     /// The receiver operating characteristic: (false-positive rate, true-positive rate) at each threshold, from (0, 0) to
@@ -125,9 +109,84 @@ impl Ranking {
         let points = self.levels.iter().map(|level| {
             false_alarms += level.normal;
             caught += level.anomalous;
-            (false_alarms as f64 / self.normal.len() as f64, caught as f64 / self.anomalous.len() as f64)
+            (false_alarms as f64 / self.normal as f64, caught as f64 / self.anomalous as f64)
         });
         std::iter::once((0.0, 0.0)).chain(points).collect()
+    }
+}
+
+/// Scores of one class, each of a unit.
+#[derive(Debug, Clone, Copy)]
+pub struct Scores<'a> {
+    pub scores: &'a [f64],
+    /// The unit of each score.
+    pub units: &'a [usize],
+}
+
+/// Draws bootstrap samples of scores, by whole units.
+///
+/// Scores of one unit, such as those of isomorphic graphs, come together or not at all: to draw each for itself would make
+/// much evidence of a few that tell the same thing.
+#[derive(Debug)]
+pub struct Sampler {
+    levels: usize,
+    normal: Units,
+    anomalous: Units,
+}
+
+impl Sampler {
+    #[must_use]
+    pub fn of(normal: Scores<'_>, anomalous: Scores<'_>) -> Self {
+        let mut values = [normal.scores, anomalous.scores].concat();
+        values.sort_unstable_by(|a, b| nan_last(*b, *a));
+        values.dedup_by(|a, b| nan_last(*a, *b).is_eq());
+        Self { levels: values.len(), normal: Units::of(normal, &values), anomalous: Units::of(anomalous, &values) }
+    }
+
+    /// As many units of each class as there are, drawn from it with replacement.
+    #[must_use]
+    pub fn sample(&self, rng: &mut impl Rng) -> Ranking {
+        let mut levels = vec![Level::default(); self.levels];
+        let normal = self.normal.draw(rng, |level| levels[level].normal += 1);
+        let anomalous = self.anomalous.draw(rng, |level| levels[level].anomalous += 1);
+        Ranking { levels, normal, anomalous }
+    }
+}
+
+/// The levels of the scores of one class, unit by unit.
+#[derive(Debug)]
+struct Units {
+    levels: Vec<usize>,
+    /// Where each unit's levels end.
+    ends: Vec<usize>,
+}
+
+impl Units {
+    /// `values` are the distinct scores, the highest first.
+    fn of(scores: Scores<'_>, values: &[f64]) -> Self {
+        let level_of = |score: &f64| values.partition_point(|value| nan_last(*score, *value).is_lt());
+        let mut by_unit: Vec<(usize, usize)> =
+            scores.units.iter().copied().zip(scores.scores.iter().map(level_of)).collect();
+        by_unit.sort_unstable();
+        let mut units = Self { levels: Vec::with_capacity(by_unit.len()), ends: Vec::new() };
+        for unit in by_unit.chunk_by(|(a, _), (b, _)| a == b) {
+            units.levels.extend(unit.iter().map(|&(_, level)| level));
+            units.ends.push(units.levels.len());
+        }
+        units
+    }
+
+    /// Calls `count` with the level of each score that is drawn; gives their number.
+    fn draw(&self, rng: &mut impl Rng, mut count: impl FnMut(usize)) -> usize {
+        let mut drawn = 0;
+        for _ in 0..self.ends.len() {
+            let unit = rng.random_range(0..self.ends.len());
+            let begin = unit.checked_sub(1).map_or(0, |before| self.ends[before]);
+            let levels = &self.levels[begin..self.ends[unit]];
+            levels.iter().for_each(|&level| count(level));
+            drawn += levels.len();
+        }
+        drawn
     }
 }
 
@@ -190,20 +249,55 @@ mod tests {
         assert_eq!(curve, [(0.0, 0.0), (0.0, 0.5), (0.25, 0.5), (0.75, 1.0), (1.0, 1.0)]);
     }
 
+    fn sampler(normal: &[(f64, usize)], anomalous: &[(f64, usize)]) -> Sampler {
+        let split = |class: &[(f64, usize)]| -> (Vec<f64>, Vec<usize>) { class.iter().copied().unzip() };
+        let ((normal, normal_units), (anomalous, anomalous_units)) = (split(normal), split(anomalous));
+        Sampler::of(
+            Scores { scores: &normal, units: &normal_units },
+            Scores { scores: &anomalous, units: &anomalous_units },
+        )
+    }
+
+    fn rng(seed: u64) -> rand_chacha::ChaCha8Rng {
+        rand_chacha::ChaCha8Rng::seed_from_u64(seed)
+    }
+
     #[test]
-    fn a_sample_of_a_ranking_is_one_of_its_scores_and_of_the_same_size() {
-        let ranking = Ranking::of(&NORMAL, &ANOMALOUS);
-        let sample = ranking.resampled(&mut rand_chacha::ChaCha8Rng::from_seed([7; 32]));
-        let count = |of: fn(&Level) -> usize| sample.levels.iter().map(of).sum::<usize>();
-        assert_eq!((count(|level| level.normal), count(|level| level.anomalous)), (NORMAL.len(), ANOMALOUS.len()));
-        let impossible = ranking.levels.iter().zip(&sample.levels).any(|(level, drawn)| {
-            (level.normal == 0 && drawn.normal > 0) || (level.anomalous == 0 && drawn.anomalous > 0)
-        });
-        assert!(!impossible);
-        assert_eq!(
-            Ranking::of(&[1.0; 4], &[2.0; 3]).resampled(&mut rand_chacha::ChaCha8Rng::from_seed([1; 32])).auroc(),
-            1.0
-        );
+    fn a_sample_has_scores_of_each_class_and_as_many_where_each_is_a_unit() {
+        let alone = |scores: &[f64]| scores.iter().copied().zip(0..).collect::<Vec<(f64, usize)>>();
+        let (ranking, sampler) = (Ranking::of(&NORMAL, &ANOMALOUS), sampler(&alone(&NORMAL), &alone(&ANOMALOUS)));
+        let mut reached = vec![Level::default(); ranking.levels.len()];
+        for seed in 0..100 {
+            let sample = sampler.sample(&mut rng(seed));
+            let count = |of: fn(&Level) -> usize| sample.levels.iter().map(of).sum::<usize>();
+            assert_eq!((sample.normal, sample.anomalous), (NORMAL.len(), ANOMALOUS.len()));
+            assert_eq!((count(|level| level.normal), count(|level| level.anomalous)), (NORMAL.len(), ANOMALOUS.len()));
+            for (sum, level) in reached.iter_mut().zip(&sample.levels) {
+                *sum = Level { normal: sum.normal + level.normal, anomalous: sum.anomalous + level.anomalous };
+            }
+        }
+        for (level, reached) in ranking.levels.iter().zip(&reached) {
+            assert_eq!((level.normal > 0, level.anomalous > 0), (reached.normal > 0, reached.anomalous > 0));
+        }
+    }
+
+    #[test]
+    fn a_unit_is_drawn_whole() {
+        let sampler = sampler(&[(1.0, 7), (3.0, 7), (5.0, 2)], &[(4.0, 0), (f64::NAN, 1)]);
+        let mut sizes = Vec::new();
+        for seed in 0..50 {
+            let sample = sampler.sample(&mut rng(seed));
+            let of = |level: usize| sample.levels[level].normal;
+            // Highest first: NaN, 5, 4, 3, 1.
+            assert_eq!((of(0), of(2)), (0, 0), "anomalous scores");
+            assert_eq!(of(3), of(4), "of one unit");
+            assert_eq!(sample.normal, of(1) + of(3) + of(4));
+            assert_eq!(sample.anomalous, 2);
+            sizes.push(sample.normal);
+        }
+        sizes.sort_unstable();
+        sizes.dedup();
+        assert_eq!(sizes, [2, 3, 4], "two units of one score and of two");
     }
 
     fn scores() -> impl Strategy<Value = Vec<f64>> {

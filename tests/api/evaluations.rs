@@ -1,45 +1,19 @@
-//! Evaluations: asked for, refused, followed, cancelled, and run for real; the pictures; the floors on real data.
+//! Evaluations: asked for, refused, followed, cancelled, and run for real; the pictures.
 
-use std::fs;
-use std::io::Cursor;
 use std::time::Duration;
 
-use graphkin::detector::Detector;
-use graphkin::evaluate::floor::{Floor, References};
-use graphkin::evaluate::{Comparison, NormalGraphs, Observer, Progress, Sample, Standing, evaluate};
-use graphkin::graph::format::json;
-use graphkin::graph::format::tu::{self, ArchiveLimits};
-use graphkin::graph::{Graph, Limits};
-use graphkin::id::DetectorId;
 use graphkin::stats::ranking::auroc;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Answer, App, pointers};
-use crate::test_data::dataset;
-use crate::trained::{create_layers, is_final, quick_job, train};
+use crate::trained::{beside_strangers, create_layers, is_final, quick_job, train};
 
 const NEW: &str = "/v1/admin/evaluations";
 
 /// What an evaluation may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-async fn create_strangers(app: &App, name: &str, count: usize) {
-    let spec = json!({"synthetic": {"type": "random-regular", "width": 4, "height": 4, "count": count, "seed": 2}});
-    app.post_json(&format!("/v1/datasets?name={name}"), &spec).await.expect(201);
-}
-
-/// A service with a small family, a quickly trained detector of each kind given, and strangers.
-async fn app_with(kinds: &[&str]) -> App {
-    let app = App::start().await;
-    create_layers(&app, "layers", 60).await;
-    create_strangers(&app, "strangers", 12).await;
-    for kind in kinds {
-        train(&app, "layers", kind, 1).await;
-    }
-    app
-}
 
 fn task() -> Value {
     json!({"normal": "layers", "anomalous": ["strangers"], "seed": 3})
@@ -88,7 +62,7 @@ fn expect_svg(answer: &Answer) -> String {
 
 #[tokio::test]
 async fn detectors_are_evaluated_end_to_end() {
-    let app = app_with(&["graphrnn", "full-mask"]).await;
+    let app = beside_strangers(&["graphrnn", "full-mask"]).await;
     let queued = app.post_json(NEW, &task()).await;
     let evaluation = queued.expect(202);
     assert_eq!(queued.header("location"), format!("/v1/evaluations/{}", id(&evaluation)));
@@ -196,80 +170,9 @@ async fn served_auroc(app: &App) -> f64 {
     auroc(&scores[0], &scores[1])
 }
 
-/// What `graphkin experiment` makes its reports of, asked here about graphs one by one, against what the service answers.
-#[tokio::test]
-async fn an_experiment_hears_the_very_bits_that_are_served() {
-    let app = app_with(&["graphrnn", "gran", "full-mask", "full-edge-prediction"]).await;
-    let active = app.get("/v1/families/layers").await.expect(200)["active_detectors"].clone();
-    let detectors: Vec<Detector> = active.as_array().unwrap().iter().map(|one| trained_detector(&app, one)).collect();
-    let mut graphs = graphs_of(&app, "strangers").await;
-    graphs.extend(graphs_of(&app, "layers").await.into_iter().take(12));
-    let named = |(index, (_, graph)): (usize, &(Value, Graph))| (index.to_string(), vec![graph.clone()]);
-    let of_first = || vec![graphs[0].1.clone()];
-    let comparison = Comparison {
-        normal: NormalGraphs { train: of_first(), test: of_first(), ..NormalGraphs::default() },
-        anomalous: graphs.iter().enumerate().map(named).collect(),
-    };
-    let ids: Vec<DetectorId> = active
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| serde_json::from_value(one["detector_id"].clone()).unwrap())
-        .collect();
-    let detectors: Vec<(DetectorId, &Detector)> = ids.into_iter().zip(&detectors).collect();
-    let report = evaluate(&comparison, &detectors, 0, &mut Alone).unwrap();
-    let heard = |standing: &Standing, index: usize| -> f64 {
-        let sample = Sample::Anomalous(index);
-        let of_graph = standing.nonconformity.iter().find(|one| one.sample == sample).unwrap();
-        assert_eq!(of_graph.count, 1, "its mean is the graph's own");
-        of_graph.mean
-    };
-    for (index, (wire, _)) in graphs.iter().enumerate() {
-        let served = app.post_json("/v1/families/layers/score", &json!({ "graph": wire })).await.expect(200);
-        let bits = |of: &Value| of["nonconformity"].as_f64().unwrap().to_bits();
-        assert_eq!(bits(&served["verdict"]), heard(&report.combined, index).to_bits(), "{served}");
-        for (standing, score) in report.detectors.iter().zip(served["scores"].as_array().unwrap()) {
-            assert_eq!(bits(score), heard(&standing.standing, index).to_bits(), "{score}");
-        }
-    }
-}
-
-/// Nobody looks on.
-struct Alone;
-
-impl Observer for Alone {
-    fn progress(&mut self, _: &Progress) {}
-
-    fn should_stop(&self) -> bool {
-        false
-    }
-}
-
-/// A detector as the service keeps it.
-fn trained_detector(app: &App, active: &Value) -> Detector {
-    let folder = app.data_dir().join("artifacts/detectors").join(active["detector_id"].as_str().unwrap());
-    let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
-    let manifest = serde_json::from_value(manifest["detector"].clone()).unwrap();
-    Detector::decode(manifest, &fs::read(folder.join("weights.safetensors")).unwrap()).unwrap()
-}
-
-/// The graphs of a family as the service tells them, and as they are read.
-async fn graphs_of(app: &App, family: &str) -> Vec<(Value, Graph)> {
-    let list = app.get(&format!("/v1/families/{family}/graphs?limit=200")).await.expect(200);
-    let mut graphs = Vec::new();
-    for row in list["items"].as_array().unwrap() {
-        let id = row["id"].as_str().unwrap();
-        let wire = app.get(&format!("/v1/families/{family}/graphs/{id}")).await.expect(200);
-        let limits = Limits { max_nodes: 1_000, max_edges: 10_000 };
-        let graph = json::parse(wire.to_string().as_bytes(), &limits).unwrap().graph;
-        graphs.push((wire, graph));
-    }
-    graphs
-}
-
 #[tokio::test]
 async fn what_cannot_be_evaluated_is_located() {
-    let app = app_with(&[]).await;
+    let app = beside_strangers(&[]).await;
     app.post_json(NEW, &task()).await.expect_problem(409, "conflict");
     train(&app, "layers", "full-mask", 1).await;
     app.create_family("empty").await;
@@ -302,7 +205,7 @@ async fn what_cannot_be_evaluated_is_located() {
 
 #[tokio::test]
 async fn an_evaluation_is_cancelled_and_run_again_and_survives_a_kill() {
-    let app = app_with(&["full-mask"]).await;
+    let app = beside_strangers(&["full-mask"]).await;
     let app = app.restart_with(&[("workers", "0")]).await;
     let keyed = |body: Value| app.request(Method::POST, NEW).header("idempotency-key", "one").json(&body);
     let evaluation = app.send(keyed(task())).await.expect(202);
@@ -335,7 +238,7 @@ async fn an_evaluation_is_cancelled_and_run_again_and_survives_a_kill() {
 /// A family is kept while an evaluation needs it. Once it is gone the evaluation can't be run again, and says why.
 #[tokio::test]
 async fn a_family_is_kept_for_a_queued_evaluation_and_missed_by_one_run_again() {
-    let app = app_with(&["full-mask"]).await;
+    let app = beside_strangers(&["full-mask"]).await;
     let app = app.restart_with(&[("workers", "0")]).await;
     let evaluation = app.post_json(NEW, &task()).await.expect(202);
     app.delete("/v1/families/strangers").await.expect_problem(409, "conflict");
@@ -361,48 +264,4 @@ async fn a_family_s_distributions_are_drawn() {
         assert!(svg.contains(text), "{text}");
     }
     app.get("/v1/families/nobody/distributions.svg").await.expect_problem(404, "not-found");
-}
-
-/// The classes of a dataset, in the order of their labels.
-fn classes(archive: Vec<u8>) -> Vec<Vec<Graph>> {
-    let limits =
-        ArchiveLimits { max_entries: 100, max_unpacked_bytes: 1 << 30, max_graphs: 100_000, graph: Limits::default() };
-    let read = tu::read(Cursor::new(archive), &limits).unwrap();
-    read.classes.into_iter().map(|class| class.graphs.into_iter().map(|(_, graph)| graph).collect()).collect()
-}
-
-/// The mean over five folds of the normal class, each held out once.
-fn floor_auroc(floor: Floor, normal: &[Graph], anomalous: &[Graph]) -> f64 {
-    let anomalous: Vec<&Graph> = anomalous.iter().collect();
-    let of_fold = |fold: usize| {
-        let part = |held_out: bool| -> Vec<&Graph> {
-            let of_part = normal.iter().enumerate().filter(|(index, _)| (index % 5 == fold) == held_out);
-            of_part.map(|(_, graph)| graph).collect()
-        };
-        let references = References::of(&part(false));
-        let score = |graphs: &[&Graph]| floor.score(&references, &references.ask(graphs));
-        auroc(&score(&part(true)), &score(&anomalous))
-    };
-    (0..5).map(of_fold).sum::<f64>() / 5.0
-}
-
-/// The densities of ln n and ln(1 + m) from an independent computation in Python, on the same folds, isomorphic graphs (by
-/// networkx) once and without their own twin; the neighbours to within what five random splits gave there.
-#[test]
-fn the_floors_of_aids_are_where_they_are_known_to_be() {
-    let Some(archive) = dataset("AIDS.zip") else { return };
-    let classes = classes(archive);
-    let (active, inactive) = (&classes[0], &classes[1]);
-    for (floor, inactive_normal, active_normal, margin) in [
-        (Floor::NodeCount, 0.994_884, 0.997_247, 1e-6),
-        (Floor::EdgeCount, 0.994_350, 0.996_160, 1e-6),
-        (Floor::Structure, 0.991, 0.978, 0.015),
-        (Floor::WeisfeilerLehman, 0.273, 0.971, 0.05),
-    ] {
-        for (normal, anomalous, expected) in [(inactive, active, inactive_normal), (active, inactive, active_normal)] {
-            let found = floor_auroc(floor, normal, anomalous);
-            eprintln!("{} of {}: {found:.4}", floor.as_str(), normal.len());
-            assert!((found - expected).abs() <= margin, "{}: {found} is not {expected}", floor.as_str());
-        }
-    }
 }

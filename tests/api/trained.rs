@@ -55,3 +55,19 @@ pub(crate) async fn wait_until(app: &App, id: &str, wanted: impl Fn(&Value) -> b
 pub(crate) fn is_final(job: &Value) -> bool {
     matches!(job["state"].as_str(), Some("succeeded" | "failed" | "cancelled"))
 }
+
+pub(crate) async fn create_strangers(app: &App, name: &str, count: usize) {
+    let spec = json!({"synthetic": {"type": "random-regular", "width": 4, "height": 4, "count": count, "seed": 2}});
+    app.post_json(&format!("/v1/datasets?name={name}"), &spec).await.expect(201);
+}
+
+/// A service with a small family, a quickly trained detector of each kind given, and strangers.
+pub(crate) async fn beside_strangers(kinds: &[&str]) -> App {
+    let app = App::start().await;
+    create_layers(&app, "layers", 60).await;
+    create_strangers(&app, "strangers", 12).await;
+    for kind in kinds {
+        train(&app, "layers", kind, 1).await;
+    }
+    app
+}

@@ -114,6 +114,7 @@ mod tests {
         let clusters = Clusters {
             accuracy: 0.5,
             accuracy_by_family: vec![clusters],
+            surprise_accuracy_by_family: vec![clusters],
             majority: 0.5,
             points: Vec::new(),
             explained: [0.0; 2],

@@ -74,14 +74,38 @@ fn settled(graph: &Graph) -> Vec<u64> {
     colours
 }
 
+/// What tests of isomorphism may take together.
+///
+/// The tests of a batch number up to the square of its graphs where many are alike to colour refinement and none are twins,
+/// such as Latin squares; the work that they share grows with the graphs.
+#[derive(Debug)]
+pub struct Effort(search::Budget);
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self(search::Budget::for_many())
+    }
+}
+
+impl Effort {
+    /// Makes room for the tests of one graph more.
+    pub fn add(&mut self, graph: &Graph) {
+        self.0.grow_by(graph);
+    }
+}
+
 /// Whether two graphs are isomorphic, node labels included.
 ///
-/// Exact, but for pairs that are so alike that telling them apart would take more than a bounded amount of work (large
-/// graphs built to that end: the problem has no known polynomial bound). Those count as isomorphic: twins share a split,
-/// so the error at worst moves a graph to another split, and can't leak a test graph into training.
+/// Exact, but for graphs that are so alike that telling them apart would take more than a bounded amount of work, of a
+/// pair or of all pairs that share the effort (graphs built to that end: the problem has no known polynomial bound). Those
+/// count as isomorphic: twins share a split, so the error at worst moves a graph to another split, and can't leak a test
+/// graph into training.
 #[must_use]
-pub fn are_isomorphic(a: &Graph, b: &Graph) -> bool {
-    search::isomorphic_within(a, b, search::Budget::for_graph(a)).unwrap_or(true)
+pub fn are_isomorphic(a: &Graph, b: &Graph, effort: &mut Effort) -> bool {
+    let mut budget = effort.0.take_for(a);
+    let answer = search::isomorphic_within(a, b, &mut budget);
+    effort.0.give_back(budget);
+    answer.unwrap_or(true)
 }
 
 /// Scrambles 64 bits; the finaliser of `SplitMix64` (Steele, Lea, Flood 2014).

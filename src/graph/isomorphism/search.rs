@@ -15,15 +15,39 @@ use super::{bag, chain, class_count, refine, surroundings};
 use crate::graph::Graph;
 
 /// Work left, counted in nodes and arcs visited.
+#[derive(Debug)]
 pub(super) struct Budget(usize);
 
 /// About a tenth of a second of work, and at least [`LEAST_ROUNDS`] rounds of refinement of a large graph.
 const WORK: usize = 1 << 24;
 const LEAST_ROUNDS: usize = 64;
 
+/// What [`super::Effort`] begins with, and the rounds of refinement of a graph that it grows by: many tests of plain twins.
+const FIRST_WORK: usize = 16 * WORK;
+const ROUNDS_A_GRAPH: usize = 256;
+
 impl Budget {
     pub(super) fn for_graph(graph: &Graph) -> Self {
         Self(WORK.max(LEAST_ROUNDS * round_work(graph)))
+    }
+
+    pub(super) const fn for_many() -> Self {
+        Self(FIRST_WORK)
+    }
+
+    pub(super) fn grow_by(&mut self, graph: &Graph) {
+        self.0 = self.0.saturating_add(ROUNDS_A_GRAPH * round_work(graph));
+    }
+
+    /// A part of this budget for one test; what is left of it is to be given back.
+    pub(super) fn take_for(&mut self, graph: &Graph) -> Self {
+        let taken = self.0.min(Self::for_graph(graph).0);
+        self.0 -= taken;
+        Self(taken)
+    }
+
+    pub(super) fn give_back(&mut self, Self(rest): Self) {
+        self.0 += rest;
     }
 
     fn spend(&mut self, work: usize) -> Option<()> {
@@ -38,15 +62,15 @@ fn round_work(graph: &Graph) -> usize {
 }
 
 /// Whether `a` and `b` are isomorphic; `None` when the budget ran out before an answer.
-pub(super) fn isomorphic_within(a: &Graph, b: &Graph, mut budget: Budget) -> Option<bool> {
+pub(super) fn isomorphic_within(a: &Graph, b: &Graph, budget: &mut Budget) -> Option<bool> {
     if a == b {
         return Some(true);
     }
     if !could_be_isomorphic(a, b) {
         return Some(false);
     }
-    let descent = Descent::of(a, &mut budget)?;
-    let mut colours = settle(b, first_colours(b), &mut budget)?;
+    let descent = Descent::of(a, budget)?;
+    let mut colours = settle(b, first_colours(b), budget)?;
     if bag_of(&colours) != descent.first_bag {
         return Some(false);
     }
@@ -64,7 +88,7 @@ pub(super) fn isomorphic_within(a: &Graph, b: &Graph, mut budget: Budget) -> Opt
                 open.pop();
                 continue;
             };
-            let candidate = settle(b, individualised(&branch.colours, node), &mut budget)?;
+            let candidate = settle(b, individualised(&branch.colours, node), budget)?;
             if bag_of(&candidate) == descent.steps[depth - 1].bag {
                 break candidate;
             }
@@ -205,6 +229,7 @@ fn is_isomorphism(a: &Graph, colours_a: &[u64], b: &Graph, colours_b: &[u64]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::isomorphism::{Effort, are_isomorphic};
     use crate::graph::testing::{complete, cycle, graph, permutation, star};
 
     /// The neighbours differ by these steps on the 4 × 4 torus: both graphs are srg(16, 6, 2, 2), so refinement alone
@@ -231,7 +256,7 @@ mod tests {
     }
 
     fn compare(a: &Graph, b: &Graph) -> Option<bool> {
-        isomorphic_within(a, b, Budget::for_graph(a))
+        isomorphic_within(a, b, &mut Budget::for_graph(a))
     }
 
     #[test]
@@ -248,7 +273,23 @@ mod tests {
         let all_but_one_alike = side_by_side(&[&vec![rook.clone(); 11][..], &[shrikhande]].concat());
         let all_alike = side_by_side(&vec![rook; 12]);
         assert_eq!(compare(&all_alike, &all_but_one_alike), None);
-        assert!(super::super::are_isomorphic(&all_alike, &all_but_one_alike), "undecided counts as isomorphic");
+        let mut effort = Effort::default();
+        assert!(are_isomorphic(&all_alike, &all_but_one_alike, &mut effort), "undecided counts as isomorphic");
+    }
+
+    #[test]
+    fn tests_together_take_what_they_may_and_no_more() {
+        let (rook, shrikhande) = (graph(16, &rook()), graph(16, &shrikhande()));
+        let mut effort = Effort::default();
+        assert!(!are_isomorphic(&rook, &shrikhande, &mut effort));
+        let all = Budget::for_many().0;
+        let one_test = all - effort.0.0;
+        assert!((1..all / 100).contains(&one_test), "{one_test}");
+        effort.0.0 = one_test - 1;
+        assert!(are_isomorphic(&rook, &shrikhande, &mut effort), "undecided counts as isomorphic");
+        (0..100).for_each(|_| effort.add(&rook));
+        assert!(!are_isomorphic(&rook, &shrikhande, &mut effort), "more graphs bring work of their own");
+        assert!(!are_isomorphic(&rook, &cycle(16), &mut Effort(Budget(0))), "what is told at a glance takes none");
     }
 
     #[test]

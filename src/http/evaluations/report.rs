@@ -47,7 +47,7 @@ struct AnomalousFamily {
     known_isomorphs: usize,
 }
 
-/// A figure with the central 95 % of 1000 bootstrap samples, both classes resampled.
+/// A figure with the central 95 % of 1000 bootstrap samples. Both classes are resampled, isomorphic graphs together.
 #[derive(Debug, Serialize, ToSchema)]
 struct Estimate {
     #[schema(example = 0.991)]
@@ -174,6 +174,10 @@ struct Clusters {
     /// families can't be their classes. Empty in evaluations made before it was told.
     #[schema(example = json!({"aids-1": 0.97}))]
     accuracy_by_family: BTreeMap<String, f64>,
+    /// The same for clusters of what the verdict is made of, the surprises at size, structure and the model (as ln(1 + nats)),
+    /// in place of score vectors. Empty in evaluations made before it was told.
+    #[schema(example = json!({"aids-1": 0.99}))]
+    surprise_accuracy_by_family: BTreeMap<String, f64>,
     /// What calling all points the larger class reaches.
     #[schema(example = 0.83)]
     majority_rate: f64,
@@ -250,6 +254,7 @@ impl Names {
             clusters: Clusters {
                 accuracy: clusters.accuracy,
                 accuracy_by_family: self.by_family(clusters.accuracy_by_family),
+                surprise_accuracy_by_family: self.by_family(clusters.surprise_accuracy_by_family),
                 majority_rate: clusters.majority,
                 explained_variance: clusters.explained,
                 points: clusters.points.into_iter().map(point).collect(),

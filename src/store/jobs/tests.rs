@@ -116,6 +116,7 @@ fn report() -> Evaluation {
     let clusters = Clusters {
         accuracy: 0.5,
         accuracy_by_family: vec![0.5],
+        surprise_accuracy_by_family: vec![0.5],
         majority: 0.5,
         points: Vec::new(),
         explained: [0.75, 0.25],
