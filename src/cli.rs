@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::{Map, Value};
 
 use crate::config::{Logging, Place, Settings, seconds};
 use crate::id::{DetectorId, JobId};
@@ -115,6 +116,9 @@ pub struct Experiment {
     /// Kinds to train [default: all]
     #[arg(long, value_name = "KIND", num_args = 1.., value_parser = parse_kind)]
     pub kinds: Vec<Kind>,
+    /// Hyper-parameters other than the defaults, such as '{"layers": 2}'; each kind takes those that it has
+    #[arg(long, value_name = "JSON", value_parser = parse_object, conflicts_with = "quick")]
+    pub hyperparameters: Option<Map<String, Value>>,
     /// Repeats that are run side by side [default: as many as there are cores, 4 at most]
     #[arg(long, value_name = "NUMBER")]
     pub at_once: Option<NonZero<usize>>,
@@ -125,6 +129,10 @@ pub struct Experiment {
 
 fn parse_kind(text: &str) -> Result<Kind, String> {
     text.parse().map_err(|()| format!("`{text}` is no kind: {}", Kind::ALL.map(Kind::as_str).join(", ")))
+}
+
+fn parse_object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|why| format!("not a JSON object: {why}"))
 }
 
 #[derive(Debug, Args)]

@@ -5,20 +5,21 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::bars::CellBar;
+use super::figures::mean;
 use super::plan::Task;
-use crate::detector::Detector;
+use crate::detector::{CurvePoint, Detector};
 use crate::evaluate::{Comparison, Evaluation, evaluate};
 use crate::graph::Graph;
 use crate::id::{DetectorId, GraphId};
 use crate::model::device::{ComputeDevice, DeviceChoice};
-use crate::model::{Hyperparameters, Kind};
+use crate::model::{HyperparameterError, Hyperparameters, Kind};
 use crate::train::{TrainingData, TrainingSpec, fit, fit_untrained};
 use crate::worker::with_training_stack;
 
@@ -44,7 +45,24 @@ pub(super) struct Cell {
     pub(super) untrained: Evaluation,
     /// Of training, by kind in the order of the settings.
     pub(super) training_seconds: Vec<f64>,
+    /// The least that training reached, the mean over a detector's folds, in nats; by kind.
+    pub(super) validation_losses: Vec<f64>,
     pub(super) scoring_seconds: f64,
+}
+
+impl Settings {
+    /// # Errors
+    /// When a hyper-parameter is of none of the kinds, or no value for one of them.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        for &kind in &self.kinds {
+            spec(kind, &self.hyperparameters, 0)?;
+        }
+        for name in self.hyperparameters.keys() {
+            let has = |&&kind: &&Kind| defaults(kind).is_ok_and(|defaults| defaults.contains_key(name));
+            ensure!(self.kinds.iter().any(|kind| has(&kind)), "no kind has a hyper-parameter `{name}`");
+        }
+        Ok(())
+    }
 }
 
 impl Cell {
@@ -82,7 +100,8 @@ impl Cell {
         bar: &mut CellBar,
     ) -> anyhow::Result<Self> {
         let (data, device) = (training_data(comparison), ComputeDevice::cpu());
-        let (mut trained, mut untrained, mut training_seconds) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut trained, mut untrained) = (Vec::new(), Vec::new());
+        let mut training_seconds = Vec::new();
         for &kind in &settings.kinds {
             let spec = spec(kind, &settings.hyperparameters, repeat)?;
             let begun = Instant::now();
@@ -92,14 +111,29 @@ impl Cell {
             bar.begin(&format!("{kind}, untrained"));
             untrained.push(on_training_stack(|| Ok(fit_untrained(&spec, &device, &data, bar)?))?);
         }
+        let validation_losses =
+            trained.iter().map(|detector| validation_loss(&detector.manifest().training_curve)).collect();
         let begun = Instant::now();
         bar.begin("scoring");
         let trained = evaluate(comparison, &named(&trained), repeat, bar)?;
         let scoring_seconds = begun.elapsed().as_secs_f64();
         bar.begin("scoring, untrained");
         let untrained = evaluate(comparison, &named(&untrained), repeat, bar)?;
-        Ok(Self { settings: settings.clone(), trained, untrained, training_seconds, scoring_seconds })
+        Ok(Self {
+            settings: settings.clone(),
+            trained,
+            untrained,
+            training_seconds,
+            validation_losses,
+            scoring_seconds,
+        })
     }
+}
+
+/// Of the network of each fold, the mean over the folds.
+fn validation_loss(curve: &[CurvePoint]) -> f64 {
+    let best = |fold: &[CurvePoint]| fold.iter().map(|point| point.validation_loss).fold(f64::INFINITY, f64::min);
+    mean(&curve.chunk_by(|a, b| a.fold == b.fold).map(best).collect::<Vec<_>>())
 }
 
 fn on_training_stack<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
@@ -124,16 +158,29 @@ fn training_data(comparison: &Comparison) -> TrainingData {
 
 /// The kind's defaults, but for those of `given` that it has.
 fn spec(kind: Kind, given: &Map<String, Value>, seed: u64) -> anyhow::Result<TrainingSpec> {
-    let defaults = Hyperparameters::from_json(kind, None).map_err(|errors| anyhow!("{kind}: {errors:?}"))?;
-    let known = serde_json::to_value(&defaults)?;
-    let known: Map<String, Value> = given
+    let known = defaults(kind)?;
+    let own: Map<String, Value> = given
         .iter()
-        .filter(|(name, _)| known.get(name.as_str()).is_some())
-        .map(|(n, v)| (n.clone(), v.clone()))
+        .filter(|(name, _)| known.contains_key(name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let hyperparameters = Hyperparameters::from_json(kind, Some(&Value::Object(known)))
-        .map_err(|errors| anyhow!("{kind}: {errors:?}"))?;
+    let hyperparameters =
+        Hyperparameters::from_json(kind, Some(&Value::Object(own))).map_err(|errors| refused(kind, &errors))?;
     Ok(TrainingSpec { kind, hyperparameters, seed, device: DeviceChoice::Cpu })
+}
+
+fn defaults(kind: Kind) -> anyhow::Result<Map<String, Value>> {
+    let defaults = Hyperparameters::from_json(kind, None).map_err(|errors| refused(kind, &errors))?;
+    match serde_json::to_value(&defaults)? {
+        Value::Object(defaults) => Ok(defaults),
+        other => bail!("{kind}: {other} is no object"),
+    }
+}
+
+fn refused(kind: Kind, errors: &[HyperparameterError]) -> anyhow::Error {
+    let told: Vec<String> =
+        errors.iter().map(|HyperparameterError { name, detail }| format!("{name} {detail}")).collect();
+    anyhow!("{kind}: {}", told.join("; "))
 }
 
 #[cfg(test)]
@@ -152,5 +199,27 @@ mod tests {
             let orderings = matches!(kind, Kind::GraphRnn | Kind::Gran).then_some(json!(2));
             assert_eq!(told.get("orderings").cloned(), orderings, "{kind}");
         }
+    }
+
+    #[test]
+    fn settings_that_mean_nothing_are_refused() {
+        let refusal = |kinds: &[Kind], given: Value| {
+            let hyperparameters = given.as_object().cloned().unwrap();
+            let settings =
+                Settings { version: String::new(), format: 0, kinds: kinds.to_vec(), hyperparameters, most_graphs: 1 };
+            settings.check().err().map(|why| why.to_string())
+        };
+        assert_eq!(refusal(&Kind::ALL, json!({"layers": 2, "orderings": 3})), None);
+        let nobodys = refusal(&[Kind::FullMask], json!({"layers": 2, "orderings": 3}));
+        assert_eq!(nobodys.as_deref(), Some("no kind has a hyper-parameter `orderings`"));
+        let wrong = refusal(&Kind::ALL, json!({"epochs": 0})).unwrap();
+        assert!(wrong.starts_with("graphrnn: epochs "), "{wrong}");
+    }
+
+    #[test]
+    fn the_least_validation_loss_of_each_fold_counts() {
+        let point = |(fold, validation_loss)| CurvePoint { fold, epoch: 0, loss: 0.0, validation_loss };
+        let curve = [(0, 3.0), (0, 1.0), (0, 2.0), (1, 5.0), (1, 6.0)].map(point);
+        assert_eq!(validation_loss(&curve), 3.0);
     }
 }

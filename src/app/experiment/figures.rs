@@ -12,6 +12,11 @@ pub(super) fn cluster_accuracy(standing: &Standing) -> f64 {
     mean(&standing.clusters.accuracy_by_family)
 }
 
+/// The same by what the verdict is made of.
+pub(super) fn surprise_accuracy(standing: &Standing) -> f64 {
+    mean(&standing.clusters.surprise_accuracy_by_family)
+}
+
 /// What calling the test graphs and those of one other family the larger class of the two reaches; the mean over these.
 pub(super) fn majority(evaluation: &Evaluation) -> f64 {
     let test = evaluation.normal.test as f64;

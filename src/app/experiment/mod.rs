@@ -45,6 +45,7 @@ pub fn run(arguments: &Experiment) -> anyhow::Result<()> {
     // As the service's jobs have it.
     ensure_environment(&compute_environment(cores()))?;
     let settings = settings(arguments);
+    settings.check()?;
     let repeats = arguments.repeats.unwrap_or(if arguments.quick { 1 } else { REPEATS });
     ensure!((1..=REPEATS).contains(&repeats), "there are 1 to {REPEATS} repeats");
     let library = Library::new(arguments.data.clone(), settings.most_graphs);
@@ -60,17 +61,40 @@ pub fn run(arguments: &Experiment) -> anyhow::Result<()> {
     let cells: Vec<(&Task, u64)> =
         tasks.iter().flat_map(|task| (0..repeats).map(move |repeat| (task, repeat))).collect();
     let at_once = arguments.at_once.map_or(cores().min(MOST_AT_ONCE), NonZero::get);
-    let mut made = side_by_side(&cells, at_once, |&(task, repeat)| programme.cell(task, repeat))?.into_iter();
+    let made = side_by_side(&cells, at_once, |&(task, repeat)| programme.cell(task, repeat));
     bars.finish();
-    let results: Vec<(Task, Vec<Cell>)> =
-        tasks.into_iter().map(|task| (task, made.by_ref().take(repeats as usize).collect())).collect();
     let mut missing: Vec<String> =
         without_data.iter().map(|task| format!("{}, whose dataset was not there", task.title)).collect();
     if arguments.quick {
         missing.push("the field's folds, for the sake of time".to_owned());
     }
+    let (results, failures) = by_task(tasks, repeats, made);
+    missing.extend(failures.iter().map(|(task, why)| format!("{task}, which failed ({why:#})")));
     report::write(&arguments.out, &results, &missing)
-        .with_context(|| format!("the report cannot be written to {}", arguments.out.display()))
+        .with_context(|| format!("the report cannot be written to {}", arguments.out.display()))?;
+    match failures.into_iter().next() {
+        Some((task, why)) => Err(why.context(format!("{task} is left out of the report; run again to try it again"))),
+        None => Ok(()),
+    }
+}
+
+/// The tasks of which every repeat was made, and why the others are not among them: means over fewer repeats would look like
+/// the others and be none of them.
+#[expect(clippy::type_complexity, reason = "two lists")]
+fn by_task(
+    tasks: Vec<Task>,
+    repeats: u64,
+    made: Vec<anyhow::Result<Cell>>,
+) -> (Vec<(Task, Vec<Cell>)>, Vec<(&'static str, anyhow::Error)>) {
+    let mut made = made.into_iter();
+    let (mut results, mut failures) = (Vec::new(), Vec::new());
+    for task in tasks {
+        match made.by_ref().take(repeats as usize).collect::<Vec<_>>().into_iter().collect() {
+            Ok(cells) => results.push((task, cells)),
+            Err(why) => failures.push((task.title, why)),
+        }
+    }
+    (results, failures)
 }
 
 /// What all cells share.
@@ -103,7 +127,8 @@ impl Programme<'_> {
 }
 
 fn settings(arguments: &Experiment) -> Settings {
-    let hyperparameters = if arguments.quick { quick_hyperparameters() } else { Map::new() };
+    let hyperparameters =
+        if arguments.quick { quick_hyperparameters() } else { arguments.hyperparameters.clone().unwrap_or_default() };
     Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         format: FORMAT,
