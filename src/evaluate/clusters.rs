@@ -64,7 +64,7 @@ fn by_vectors(graphs: &[Seen<'_>]) -> Vec<Vec<f64>> {
     joined(&graphs.iter().map(|seen| seen.vectors).collect::<Vec<_>>())
 }
 
-/// As they are: surprises are nats, each as good as another.
+/// As they are: all surprises are in one unit.
 fn by_surprises(graphs: &[Seen<'_>]) -> Vec<Vec<f64>> {
     graphs.iter().map(|seen| seen.surprises.to_vec()).collect()
 }

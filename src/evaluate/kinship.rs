@@ -39,7 +39,8 @@ impl<'a> Classes<'a> {
     fn class_of(&mut self, graph: &Graph, fingerprint: Fingerprint) -> Option<usize> {
         self.effort.add(graph);
         let alike = self.by_fingerprint.get(&fingerprint)?;
-        let twin = alike.iter().find(|(known, _)| are_isomorphic(known, graph, &mut self.effort));
+        // What can't be told apart with bounded work is taken for different: a ceiling stays one, and no graph is called known.
+        let twin = alike.iter().find(|(known, _)| are_isomorphic(known, graph, &mut self.effort) == Some(true));
         twin.map(|&(_, class)| class)
     }
 }
@@ -50,12 +51,19 @@ fn fingerprints(graphs: &[&Graph]) -> Vec<Fingerprint> {
 
 /// How many graphs the largest class has; at most one where no two are isomorphic. `classes` has one of each graph.
 pub(super) fn largest_class(classes: &[usize]) -> usize {
-    let mut sizes = Vec::new();
-    for &class in classes {
-        sizes.resize(sizes.len().max(class + 1), 0);
-        sizes[class] += 1;
-    }
-    sizes.into_iter().max().unwrap_or(0)
+    sizes(classes).into_iter().max().unwrap_or(0)
+}
+
+/// How many independent graphs say as much of a mean as these, where those of a class all say the same (Kish 1965).
+pub(super) fn effective_count(classes: &[usize]) -> f64 {
+    let squares: usize = sizes(classes).into_iter().map(|size| size * size).sum();
+    (classes.len() * classes.len()) as f64 / squares.max(1) as f64
+}
+
+fn sizes(classes: &[usize]) -> Vec<usize> {
+    let mut sizes = vec![0; classes.iter().max().map_or(0, |last| last + 1)];
+    classes.iter().for_each(|&class| sizes[class] += 1);
+    sizes
 }
 
 /// The largest AUROC on these very graphs that a score can have which gives isomorphic graphs the same.
@@ -105,6 +113,13 @@ mod tests {
     fn the_largest_class_is_counted() {
         for (classes, largest) in [(&[][..], 0), (&[0, 1, 2], 1), (&[0, 2, 1, 2], 2)] {
             assert_eq!(largest_class(classes), largest, "{classes:?}");
+        }
+    }
+
+    #[test]
+    fn twins_are_worth_less_than_as_many_graphs() {
+        for (classes, worth) in [(&[][..], 0.0), (&[0, 1, 2], 3.0), (&[5, 5, 5], 1.0), (&[0, 2, 2], 9.0 / 5.0)] {
+            assert_eq!(effective_count(classes), worth, "{classes:?}");
         }
     }
 

@@ -163,7 +163,9 @@ fn warning_of_twins(normal: &[usize]) -> Option<String> {
     (largest > 1 && largest as f64 > MOST_TWINS * tested as f64).then(|| {
         format!(
             "{largest} of the {tested} normal test graphs are isomorphic, so they are judged alike and their false positives come \
-             together: the band, which takes graphs for independent, can't be relied on, and the intervals are of whole classes"
+             together: these are worth {:.0} graphs, the band, which takes all for independent, doesn't hold, and the \
+             intervals, which are of whole classes, may be too narrow",
+            kinship::effective_count(normal)
         )
     })
 }

@@ -143,8 +143,8 @@ pub struct Clusters {
     /// more than two families can't be their classes. Empty in evaluations made before it was told.
     #[serde(default)]
     pub accuracy_by_family: Vec<f64>,
-    /// The same for clusters of the surprises at size, structure and the model, as ln(1 + nats), in place of score vectors.
-    /// Empty in evaluations made before it was told.
+    /// The same for clusters of what the verdict is made of, each detector's surprises at size, structure and its model (as
+    /// ln(1 + nats)), in place of score vectors. Empty in evaluations made before it was told.
     #[serde(default)]
     pub surprise_accuracy_by_family: Vec<f64>,
     /// What calling all points the larger class would reach.

@@ -50,7 +50,7 @@ pub(super) struct Said {
     /// Of each graph, a vector for each detector.
     pub(super) vectors: Vec<Vec<ScoreVector>>,
     /// Of each graph, what it is clustered by in place of them: the surprises of each detector one after the other, as
-    /// ln(1 + nats), so that graphs that are strange beyond measure make no cluster of their own.
+    /// ln(1 + nats), or the strangest graphs of all would be a cluster.
     pub(super) surprises: Vec<Vec<f64>>,
     /// Of one detector: surprises at what its model sees.
     pub(super) models: Vec<f64>,

@@ -116,7 +116,17 @@ mod tests {
         let report = ranking(&scores, 1);
         assert_eq!(report.auroc_by_family, [1.0, 0.5]);
         assert_eq!(report.estimates.auroc.value, 0.75);
+        assert!(report.estimates.auroc.low < 0.75);
         assert_eq!(report, ranking(&scores, 1));
+    }
+
+    #[test]
+    fn isomorphic_graphs_are_drawn_together() {
+        let lots = [Sample::Test, Sample::Anomalous(0)];
+        let lots = lots.map(|sample| Lot { sample, graphs: Vec::new(), classes: vec![4; 3] });
+        let report = ranking(&[(&lots[0], &[1.0, 2.0, 3.0]), (&lots[1], &[2.5, 2.5, 4.0])], 1);
+        let auroc = report.estimates.auroc;
+        assert_eq!([auroc.low, auroc.high], [auroc.value; 2], "every sample is these graphs");
     }
 
     #[test]

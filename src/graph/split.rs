@@ -86,8 +86,8 @@ impl SplitCounts {
 /// Gives graphs their split: isomorphic twins share one, shares stay near their targets, and nothing depends on the
 /// order of the graphs in a batch or the names of their nodes.
 ///
-/// Of graphs so alike that colour refinement doesn't tell them apart, such as strongly regular ones, the first in the
-/// batch counts as the first.
+/// Of graphs of one fingerprint, which colour refinement and what lies between the ends of edges don't tell apart, the first in
+/// the batch counts as the first; and what can't be told apart with bounded work joins the first that it may be a twin of.
 ///
 /// Twins share a split because a test graph whose twin was trained on tests nothing (81 % of IMDB-MULTI's graphs have
 /// one). A batch's new classes of twins are visited in an order shuffled by the seed, and each draws its split at random,
@@ -112,7 +112,8 @@ impl SplitAssigner {
     /// Tells of a graph that has its split already, so that its twins get the same.
     pub fn know(&mut self, fingerprint: Fingerprint, graph: &Graph, split: Split) {
         self.effort.add(graph);
-        if self.split_of(fingerprint, graph).is_none() {
+        // Where it isn't sure that there is a twin, the graph's own split is what its twins have to get.
+        if !matches!(self.twin_of(fingerprint, graph), Some(Twin::Sure(_))) {
             let class = Class { fingerprint, graph: graph.clone(), split };
             self.classes.entry(fingerprint.hash).or_default().push(class);
         }
@@ -125,18 +126,16 @@ impl SplitAssigner {
         let mut new_classes: HashMap<WlHash, Vec<NewClass<'_>>> = HashMap::new();
         for (index, &(fingerprint, graph)) in graphs.iter().enumerate() {
             self.effort.add(graph);
-            let known = self.split_of(fingerprint, graph);
+            let known = self.twin_of(fingerprint, graph).map(Twin::of);
             splits.push(known);
             if let Some(split) = known {
                 self.counts.add(split, 1);
                 continue;
             }
             let same_hash = new_classes.entry(fingerprint.hash).or_default();
-            let effort = &mut self.effort;
-            let mut same =
-                |class: &NewClass<'_>| class.fingerprint == fingerprint && are_isomorphic(class.graph, graph, effort);
-            match same_hash.iter_mut().find(|class| same(class)) {
-                Some(class) => class.members.push(index),
+            let classes = (0..).zip(&*same_hash).map(|(place, class)| (class.fingerprint, class.graph, place));
+            match Twin::find(classes, (fingerprint, graph), &mut self.effort).map(Twin::of) {
+                Some(place) => same_hash[place].members.push(index),
                 None => same_hash.push(NewClass { fingerprint, graph, members: vec![index] }),
             }
         }
@@ -163,10 +162,11 @@ impl SplitAssigner {
         splits.into_iter().flatten().collect()
     }
 
-    fn split_of(&mut self, fingerprint: Fingerprint, graph: &Graph) -> Option<Split> {
-        let effort = &mut self.effort;
-        let same = |class: &&Class| class.fingerprint == fingerprint && are_isomorphic(&class.graph, graph, effort);
-        self.classes.get(&fingerprint.hash)?.iter().find(same).map(|class| class.split)
+    /// The split of a known twin.
+    fn twin_of(&mut self, fingerprint: Fingerprint, graph: &Graph) -> Option<Twin<Split>> {
+        let classes = self.classes.get(&fingerprint.hash)?.iter();
+        let classes = classes.map(|class| (class.fingerprint, &class.graph, class.split));
+        Twin::find(classes, (fingerprint, graph), &mut self.effort)
     }
 
     /// Two random numbers for a class, by the seed and its structure alone: its place in the order, and its draw.
@@ -218,13 +218,47 @@ struct NewClass<'a> {
     members: Vec<usize>,
 }
 
+/// What is known of a graph's twin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Twin<T> {
+    Sure(T),
+    /// Of the first that the graph can't be told from with bounded work.
+    Perhaps(T),
+}
+
+impl<T> Twin<T> {
+    /// What the class that a graph is of comes with. A sure one is looked for in all classes: whatever was given a split
+    /// keeps its exact copies with it, however alike others are.
+    fn find<'a>(
+        classes: impl Iterator<Item = (Fingerprint, &'a Graph, T)>,
+        (fingerprint, graph): (Fingerprint, &Graph),
+        effort: &mut Effort,
+    ) -> Option<Self> {
+        let mut perhaps = None;
+        for (_, class, with) in classes.filter(|(of_class, ..)| *of_class == fingerprint) {
+            match are_isomorphic(class, graph, effort) {
+                Some(true) => return Some(Self::Sure(with)),
+                Some(false) => {}
+                None => perhaps = perhaps.or(Some(Self::Perhaps(with))),
+            }
+        }
+        perhaps
+    }
+
+    fn of(self) -> T {
+        match self {
+            Self::Sure(with) | Self::Perhaps(with) => with,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::graph::Limits;
-    use crate::graph::testing::{any_graph, complete, path, permutation, random_graph};
+    use crate::graph::testing::{any_graph, complete, hardly_alike, path, permutation, random_graph};
 
     fn assign(assigner: &mut SplitAssigner, graphs: &[Graph]) -> Vec<Split> {
         let hashed: Vec<_> = graphs.iter().map(|graph| (Fingerprint::of(graph), graph)).collect();
@@ -316,6 +350,34 @@ mod tests {
         assigner.know(fingerprint, &path(4), Split::Test);
         let asked = [(fingerprint, &complete(4)), (fingerprint, &path(4))];
         assert_eq!(assigner.assign(&asked), [Split::Train, Split::Test]);
+    }
+
+    #[test]
+    fn a_copy_joins_its_own_however_alike_others_are() {
+        let [one, other] = hardly_alike();
+        // As if no fingerprint told them apart.
+        let fingerprint = Fingerprint::of(&one);
+        assert_eq!(are_isomorphic(&one, &other, &mut Effort::default()), None, "else this tests nothing");
+        for (first, second) in [(Split::Train, Split::Test), (Split::Test, Split::Train)] {
+            let mut assigner = SplitAssigner::new(0, SplitCounts::default());
+            assigner.know(fingerprint, &one, first);
+            assigner.know(fingerprint, &other, second);
+            let copies = [&one, &other].map(|graph| graph.relabelled(&permutation(graph.node_count(), 1)));
+            let asked = [&other, &copies[1], &one, &copies[0]].map(|graph| (fingerprint, graph));
+            assert_eq!(assigner.assign(&asked), [second, second, first, first]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_shares_a_split() {
+        let [one, other] = hardly_alike();
+        let fingerprint = Fingerprint::of(&one);
+        let mut together = SplitAssigner::new(0, SplitCounts::default());
+        let others = distinct_graphs(20);
+        let hashed = others.iter().map(|graph| (Fingerprint::of(graph), graph));
+        let asked: Vec<_> = [(fingerprint, &one), (fingerprint, &other)].into_iter().chain(hashed).collect();
+        let splits = together.assign(&asked);
+        assert_eq!(splits[0], splits[1]);
     }
 
     #[test]

@@ -85,3 +85,32 @@ pub(crate) fn star(leaves: u64) -> Graph {
     let edges: Vec<_> = (1..=leaves).map(|leaf| (0, leaf)).collect();
     graph(leaves + 1, &edges)
 }
+
+/// The neighbours differ by these steps on the 4 × 4 torus: both graphs are srg(16, 6, 2, 2), so refinement alone
+/// can't tell them apart.
+pub(crate) fn rook() -> Vec<(u64, u64)> {
+    torus(|dx, dy| (dx == 0) != (dy == 0))
+}
+
+pub(crate) fn shrikhande() -> Vec<(u64, u64)> {
+    torus(|dx, dy| matches!((dx, dy), (0, 1 | 3) | (1 | 3, 0) | (1, 1) | (3, 3)))
+}
+
+fn torus(adjacent: impl Fn(u64, u64) -> bool) -> Vec<(u64, u64)> {
+    let pairs = (0..16).flat_map(|a| (a + 1..16).map(move |b| (a, b)));
+    pairs.filter(|&(a, b)| adjacent((b / 4 + 4 - a / 4) % 4, (b % 4 + 4 - a % 4) % 4)).collect()
+}
+
+fn side_by_side(parts: &[Vec<(u64, u64)>]) -> Graph {
+    let edges: Vec<_> = (0..)
+        .zip(parts)
+        .flat_map(|(part, edges)| edges.iter().map(move |(a, b)| (16 * part + a, 16 * part + b)))
+        .collect();
+    graph(16 * parts.len() as u64, &edges)
+}
+
+/// Twelve rook's graphs side by side, and the same with one of Shrikhande's among them: not isomorphic, which takes more than
+/// the work of one test to tell.
+pub(crate) fn hardly_alike() -> [Graph; 2] {
+    [side_by_side(&vec![rook(); 12]), side_by_side(&[&vec![rook(); 11][..], &[shrikhande()]].concat())]
+}

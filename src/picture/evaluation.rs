@@ -202,7 +202,7 @@ impl<'a> Subject<'a> {
 
     fn roc_panel(self, of: &str, series: Vec<Series>) -> Panel {
         Panel {
-            title: format!("{}: ROC of the {of}, with AUROC", self.task()),
+            title: format!("ROC of the {of}, with AUROC: {}", self.task()),
             x: "false-positive rate".to_owned(),
             y: "true-positive rate".to_owned(),
             series,
@@ -257,7 +257,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Of the anomalous families. Those beyond have them again, with another stroke or mark.
+/// Of the anomalous families. The sixth and those after it have them again, with another stroke or mark.
 const ANOMALOUS: [Colour; 5] = [Colour::Vermillion, Colour::Orange, Colour::Purple, Colour::Green, Colour::Black];
 
 const fn colour(sample: Sample) -> Colour {
@@ -347,7 +347,7 @@ mod tests {
         for (picture, texts) in [
             (
                 Picture::Roc,
-                ["aids-0 against aids-1: ROC of the detectors, with AUROC", "combined 0.987", "node-count 0.987"],
+                ["ROC of the detectors, with AUROC: aids-0 against aids-1", "combined 0.987", "node-count 0.987"],
             ),
             (Picture::Nonconformity, ["combined: nonconformity", "nats of surprise", "aids-0, test (3)"]),
             (Picture::Nll, ["graphrnn: likelihood", "a node (nats)", "aids-0, train (3)"]),

@@ -19,7 +19,7 @@ const LEGEND_TOP: u32 = 42;
 const LINE_HEIGHT: u32 = 18;
 
 /// Characters that fit beside a legend's mark and above a chart, wide ones counted with narrow ones.
-const LEGEND_CHARACTERS: usize = 24;
+const LEGEND_CHARACTERS: usize = 27;
 const TITLE_CHARACTERS: usize = 80;
 const FONT: &str = "sans-serif";
 const TITLE_SIZE: u32 = 15;
@@ -311,7 +311,7 @@ mod tests {
     fn names_are_wrapped_where_they_can_be_and_nothing_of_them_is_lost() {
         assert_eq!(wrapped("aids-0, train (3)"), ["aids-0, train (3)"]);
         assert_eq!(wrapped("network-of-monday-mornings, non-edges"), ["network-of-monday-", "mornings, non-edges"]);
-        assert_eq!(wrapped(&"ä".repeat(50)), ["ä".repeat(24), "ä".repeat(24), "ä".repeat(2)]);
+        assert_eq!(wrapped(&"ä".repeat(56)), ["ä".repeat(27), "ä".repeat(27), "ä".repeat(2)]);
         assert_eq!(wrapped(""), [""]);
     }
 

@@ -30,8 +30,10 @@ impl Estimate {
     }
 }
 
-/// The metrics of a ranking, each with its interval; both classes are resampled, each for itself and by whole units (the
-/// bootstrap of clusters: Davison and Hinkley 1997, section 3.8).
+/// The metrics of a ranking, each with its interval.
+///
+/// Both classes are resampled, each for itself and by whole units (the cluster bootstrap: Davison and Hinkley 1997, section
+/// 3.8). Few units, or very unequal ones, make intervals too narrow.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RankingEstimates {
     pub auroc: Estimate,
@@ -79,9 +81,14 @@ mod tests {
 
     /// Each score a unit of its own.
     fn estimates(normal: &[f64], anomalous: &[f64], replicates: u64, seed: u64) -> RankingEstimates {
-        let units: Vec<usize> = (0..normal.len().max(anomalous.len())).collect();
-        let of = |scores| Scores { scores, units: &units };
-        RankingEstimates::of(of(normal), of(anomalous), replicates, stream(seed))
+        let [normal_units, anomalous_units] =
+            [normal, anomalous].map(|scores| (0..scores.len()).collect::<Vec<usize>>());
+        RankingEstimates::of(
+            Scores { scores: normal, units: &normal_units },
+            Scores { scores: anomalous, units: &anomalous_units },
+            replicates,
+            stream(seed),
+        )
     }
 
     #[test]

@@ -164,6 +164,7 @@ struct Units {
 impl Units {
     /// `values` are the distinct scores, the highest first.
     fn of(scores: Scores<'_>, values: &[f64]) -> Self {
+        debug_assert_eq!(scores.scores.len(), scores.units.len(), "a unit for each score");
         let level_of = |score: &f64| values.partition_point(|value| nan_last(*score, *value).is_lt());
         let mut by_unit: Vec<(usize, usize)> =
             scores.units.iter().copied().zip(scores.scores.iter().map(level_of)).collect();

@@ -127,8 +127,10 @@ fn seed(spec: &TrainingSpec, index: usize) -> u64 {
     stream(spec.seed, "fold", index as u64).next_u64()
 }
 
-/// Splits a fold's training graphs that have edges into those that train and those that validate, isomorphic twins
-/// together: what a network has learnt by heart must not say when it stops.
+/// Splits a fold's training graphs that have edges into those that train and those that validate.
+///
+/// Isomorphic twins stay together: what a network has learnt by heart must not say when it stops. A class of more than a tenth
+/// of the graphs trains, then, and where all are such classes the graphs that train are those that validate.
 fn hold_out<'a>(fold: &Fold<'a>, seed: u64) -> (Vec<&'a Graph>, Vec<&'a Graph>) {
     let mut graphs: Vec<&Graph> =
         fold.train.iter().map(|(_, graph)| *graph).filter(|graph| graph.edge_count() > 0).collect();
@@ -217,6 +219,10 @@ mod tests {
                 prop_assert_eq!(train.len() + validation.len(), graphs.len());
                 prop_assert!(classes(&train).is_disjoint(&classes(&validation)));
                 prop_assert!(validation.len() <= count);
+                let room = count - validation.len();
+                let of_train: Vec<Fingerprint> = train.iter().map(|graph| Fingerprint::of(graph)).collect();
+                let members = |class: &Fingerprint| of_train.iter().filter(|other| *other == class).count();
+                prop_assert!(of_train.iter().all(|class| members(class) > room), "no class that there is room for");
             } else {
                 // No class was small enough.
                 prop_assert_eq!(train.len(), graphs.len());

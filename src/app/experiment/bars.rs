@@ -1,5 +1,6 @@
 //! Progress bars on a terminal; nothing where there is none.
 
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -38,6 +39,12 @@ impl Bars {
             cell.bar.finish_and_clear();
         }
         self.cells.inc(1);
+    }
+
+    /// A line above the bars, and where there are none.
+    pub(super) fn tell(&self, what: &str) {
+        // Where nobody can be told, the report still says it.
+        self.all.suspend(|| writeln!(io::stderr(), "{what}").unwrap_or_default());
     }
 
     pub(super) fn finish(&self) {

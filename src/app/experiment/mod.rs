@@ -44,8 +44,7 @@ const MOST_AT_ONCE: usize = 4;
 pub fn run(arguments: &Experiment) -> anyhow::Result<()> {
     // As the service's jobs have it.
     ensure_environment(&compute_environment(cores()))?;
-    let settings = settings(arguments);
-    settings.check()?;
+    let settings = settings(arguments)?;
     let repeats = arguments.repeats.unwrap_or(if arguments.quick { 1 } else { REPEATS });
     ensure!((1..=REPEATS).contains(&repeats), "there are 1 to {REPEATS} repeats");
     let library = Library::new(arguments.data.clone(), settings.most_graphs);
@@ -61,37 +60,34 @@ pub fn run(arguments: &Experiment) -> anyhow::Result<()> {
     let cells: Vec<(&Task, u64)> =
         tasks.iter().flat_map(|task| (0..repeats).map(move |repeat| (task, repeat))).collect();
     let at_once = arguments.at_once.map_or(cores().min(MOST_AT_ONCE), NonZero::get);
-    let made = side_by_side(&cells, at_once, |&(task, repeat)| programme.cell(task, repeat));
+    let made = side_by_side(&cells, at_once, |&(task, repeat)| {
+        programme.cell(task, repeat).inspect_err(|why| bars.tell(&format!("{}, repeat {repeat}: {why:#}", task.name)))
+    });
     bars.finish();
+    let (results, failed) = by_task(tasks, repeats, made);
+    let failures = failed.join("; ");
+    ensure!(!results.is_empty(), "no task is left to report: {failures}");
     let mut missing: Vec<String> =
         without_data.iter().map(|task| format!("{}, whose dataset was not there", task.title)).collect();
     if arguments.quick {
         missing.push("the field's folds, for the sake of time".to_owned());
     }
-    let (results, failures) = by_task(tasks, repeats, made);
-    missing.extend(failures.iter().map(|(task, why)| format!("{task}, which failed ({why:#})")));
+    missing.extend(failed.iter().map(|failed| format!("failed: {failed}")));
     report::write(&arguments.out, &results, &missing)
         .with_context(|| format!("the report cannot be written to {}", arguments.out.display()))?;
-    match failures.into_iter().next() {
-        Some((task, why)) => Err(why.context(format!("{task} is left out of the report; run again to try it again"))),
-        None => Ok(()),
-    }
+    ensure!(failed.is_empty(), "not in the report, and tried again when this is run again: {failures}");
+    Ok(())
 }
 
 /// The tasks of which every repeat was made, and why the others are not among them: means over fewer repeats would look like
 /// the others and be none of them.
-#[expect(clippy::type_complexity, reason = "two lists")]
-fn by_task(
-    tasks: Vec<Task>,
-    repeats: u64,
-    made: Vec<anyhow::Result<Cell>>,
-) -> (Vec<(Task, Vec<Cell>)>, Vec<(&'static str, anyhow::Error)>) {
+fn by_task<C>(tasks: Vec<Task>, repeats: u64, made: Vec<anyhow::Result<C>>) -> (Vec<(Task, Vec<C>)>, Vec<String>) {
     let mut made = made.into_iter();
     let (mut results, mut failures) = (Vec::new(), Vec::new());
     for task in tasks {
         match made.by_ref().take(repeats as usize).collect::<Vec<_>>().into_iter().collect() {
             Ok(cells) => results.push((task, cells)),
-            Err(why) => failures.push((task.title, why)),
+            Err(why) => failures.push(format!("{} ({why:#})", task.title)),
         }
     }
     (results, failures)
@@ -126,20 +122,72 @@ impl Programme<'_> {
     }
 }
 
-fn settings(arguments: &Experiment) -> Settings {
-    let hyperparameters =
-        if arguments.quick { quick_hyperparameters() } else { arguments.hyperparameters.clone().unwrap_or_default() };
-    Settings {
+fn settings(arguments: &Experiment) -> anyhow::Result<Settings> {
+    let given = arguments.hyperparameters.clone();
+    let settings = Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         format: FORMAT,
         kinds: if arguments.kinds.is_empty() { Kind::ALL.to_vec() } else { arguments.kinds.clone() },
-        hyperparameters,
+        hyperparameters: given
+            .clone()
+            .unwrap_or_else(|| if arguments.quick { quick_hyperparameters() } else { Map::new() }),
         most_graphs: if arguments.quick { 200 } else { usize::MAX },
-    }
+    };
+    settings.check(given.iter().flat_map(Map::keys))?;
+    Ok(settings)
 }
 
-/// So small that the whole programme takes minutes.
+/// So small that the whole programme takes minutes. A kind takes those that it has.
 fn quick_hyperparameters() -> Map<String, Value> {
     let given = json!({ "epochs": 4, "steps_per_epoch": 8, "orderings": 2 });
     given.as_object().cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn settings_of(arguments: &[&str]) -> anyhow::Result<Settings> {
+        let typed = ["graphkin", "experiment", "--data", "nowhere"].iter().chain(arguments);
+        match Cli::try_parse_from(typed)?.command {
+            Command::Experiment(experiment) => settings(&experiment),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_quick_look_is_had_at_any_kind() {
+        for kind in Kind::ALL {
+            let settings = settings_of(&["--quick", "--kinds", kind.as_str()]).unwrap();
+            assert_eq!((settings.kinds, settings.most_graphs), (vec![kind], 200));
+        }
+    }
+
+    #[test]
+    fn hyperparameters_are_those_of_the_kinds() {
+        let of = |given: &str| settings_of(&["--kinds", "full-mask", "gran", "--hyperparameters", given]);
+        assert_eq!(of(r#"{"layers": 2}"#).unwrap().hyperparameters["layers"], 2);
+        for (given, told) in [
+            (r#"{"embedding_dim": 8}"#, "no kind has a hyper-parameter `embedding_dim`"),
+            (r#"{"epochs": 0}"#, "full-mask: epochs "),
+            ("7", "not a JSON object"),
+        ] {
+            let why = of(given).unwrap_err().to_string();
+            assert!(why.contains(told), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_reported_whole_or_not_at_all() {
+        let tasks: Vec<Task> = tasks().into_iter().take(3).collect();
+        let titles: Vec<&str> = tasks.iter().map(|task| task.title).collect();
+        let failed = || Err(anyhow::anyhow!("out of luck").context("repeat 1"));
+        let (results, failures) = by_task(tasks.clone(), 2, vec![Ok(1), Ok(2), Ok(3), failed(), Ok(5), Ok(6)]);
+        let reported: Vec<(&str, Vec<i32>)> = results.into_iter().map(|(task, cells)| (task.title, cells)).collect();
+        assert_eq!(reported, [(titles[0], vec![1, 2]), (titles[2], vec![5, 6])]);
+        assert_eq!(failures, [format!("{} (repeat 1: out of luck)", titles[1])]);
+    }
 }

@@ -12,6 +12,7 @@ use super::figures::{
 use super::plan::Task;
 use super::shortfalls::shortfalls;
 use crate::evaluate::{AlarmRate, Evaluation, Standing};
+use crate::model::Kind;
 use crate::picture;
 
 /// Writes the report and its pictures into `out`.
@@ -32,10 +33,10 @@ fn picture_name(task: &Task) -> String {
 
 fn markdown(results: &[(Task, Vec<Cell>)], missing: &[String]) -> anyhow::Result<String> {
     let mut text = String::from("# What the detectors are worth\n\n");
-    writeln!(text, "{}\n", shortfalls(results))?;
     if !missing.is_empty() {
         writeln!(text, "Left out: {}.\n", missing.join("; "))?;
     }
+    writeln!(text, "{}\n", shortfalls(results))?;
     if let Some(cell) = results.iter().find_map(|(_, cells)| cells.first()) {
         let settings = &cell.settings;
         let (repeats, given) =
@@ -71,7 +72,7 @@ the same networks with their initial weights: what that also reaches was not lea
 network sees by itself, given the size, and of an untrained one: size, structure and colours, which every kind looks at
 beside its network, are left out. *clusters* is the accuracy of Ward's two clusters of the score vectors of the test graphs
 and one other family (a masked kind's vector is the study's histogram), the mean over these; *by surprise* is that of clusters of
-what the verdict is made of, the surprises at size, structure and the model; beside both, what calling all graphs the larger class
+the surprises that the verdict is made of, of each detector at size, structure and its model; beside both, what calling all graphs the larger class
 reaches. *false alarms* are of normal test graphs, at 1, 5 and 10 %; within the 95 % band that split-conformal p-values have, or
 not, and out of reach where fewer graphs calibrate than such a p-value takes. The floors learn nothing; which is best is seen on the test graphs, as is the best
 kind. *best floor known* and *published* are of the design's own survey, where the anomalous side may have been looked up.
@@ -137,8 +138,8 @@ fn of_task(text: &mut String, task: &Task, cells: &[Cell]) -> anyhow::Result<()>
         }
     }
     text.push_str(
-        "| score | AUROC | untrained | model | untrained | AP | FPR95 | clusters | by surprise | majority | false alarms at 1, 5, 10 % |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| score | AUROC | untrained | model | untrained | AP | FPR95 | clusters | by surprise | untrained | majority | false alarms at 1, 5, 10 % |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     row(text, "**combined**", cells, |evaluation| &evaluation.combined, None)?;
     for (place, kind) in kinds(cells) {
@@ -152,7 +153,7 @@ fn of_task(text: &mut String, task: &Task, cells: &[Cell]) -> anyhow::Result<()>
         };
         writeln!(
             text,
-            "| *{}* | {} | | | | {} | {} | | | | |",
+            "| *{}* | {} | | | | {} | {} | | | | | |",
             floor.floor.as_str(),
             spread(&of(|estimates| estimates.auroc.value)),
             spread(&of(|estimates| estimates.average_precision.value)),
@@ -164,7 +165,7 @@ fn of_task(text: &mut String, task: &Task, cells: &[Cell]) -> anyhow::Result<()>
             let of =
                 |figures: fn(&Cell) -> &[f64]| mean(&cells.iter().map(|cell| figures(cell)[place]).collect::<Vec<_>>());
             let (seconds, loss) = (of(|cell| &cell.training_seconds), of(|cell| &cell.validation_losses));
-            format!("{kind} {seconds:.0} s to {loss:.4} nats")
+            format!("{kind} {seconds:.0} s to {loss:.4} nats a {}", validated_by(kind))
         })
         .collect();
     writeln!(
@@ -175,6 +176,14 @@ fn of_task(text: &mut String, task: &Task, cells: &[Cell]) -> anyhow::Result<()>
         picture_name(task)
     )?;
     Ok(())
+}
+
+/// What a validation loss is the mean over: kinds with different ones don't compare.
+fn validated_by(kind: &str) -> &'static str {
+    match kind.parse() {
+        Ok(Kind::GraphRnn | Kind::Gran) => "node",
+        Ok(Kind::FullMask | Kind::FullEdgePrediction) | Err(()) => "pair",
+    }
 }
 
 /// What isomorphism alone says of the repeats: nothing where no normal graph has an anomalous twin.
@@ -210,7 +219,8 @@ fn row(
 ) -> anyhow::Result<()> {
     let figures =
         |figure: fn(&Standing) -> f64| -> Vec<f64> { cells.iter().map(|cell| figure(of(&cell.trained))).collect() };
-    let untrained: Vec<f64> = cells.iter().map(|cell| auroc_of(of(&cell.untrained))).collect();
+    let untrained =
+        |figure: fn(&Standing) -> f64| -> Vec<f64> { cells.iter().map(|cell| figure(of(&cell.untrained))).collect() };
     let alarms: Vec<String> = cells.first().map_or_else(Vec::new, |first| {
         (0..of(&first.trained).alarms.len())
             .map(|level| false_alarms(cells.iter().map(|cell| &of(&cell.trained).alarms[level])))
@@ -221,15 +231,16 @@ fn row(
     };
     writeln!(
         text,
-        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
         spread(&figures(auroc_of)),
-        spread(&untrained),
+        spread(&untrained(auroc_of)),
         by_model(|cell| &cell.trained),
         by_model(|cell| &cell.untrained),
         spread(&figures(|standing| standing.ranking.estimates.average_precision.value)),
         spread(&figures(|standing| standing.ranking.estimates.fpr_at_95_tpr.value)),
         spread(&figures(cluster_accuracy)),
         spread(&figures(surprise_accuracy)),
+        spread(&untrained(surprise_accuracy)),
         percent(mean(&cells.iter().map(|cell| majority(&cell.trained)).collect::<Vec<_>>())),
         alarms.join(", "),
     )?;

@@ -47,7 +47,8 @@ struct AnomalousFamily {
     known_isomorphs: usize,
 }
 
-/// A figure with the central 95 % of 1000 bootstrap samples. Both classes are resampled, isomorphic graphs together.
+/// A figure with the central 95 % of 1000 bootstrap samples: normal and anomalous graphs are resampled, each for themselves and by
+/// whole classes of isomorphic graphs. Evaluations made before that have intervals of graphs resampled one by one.
 #[derive(Debug, Serialize, ToSchema)]
 struct Estimate {
     #[schema(example = 0.991)]
@@ -174,8 +175,8 @@ struct Clusters {
     /// families can't be their classes. Empty in evaluations made before it was told.
     #[schema(example = json!({"aids-1": 0.97}))]
     accuracy_by_family: BTreeMap<String, f64>,
-    /// The same for clusters of what the verdict is made of, the surprises at size, structure and the model (as ln(1 + nats)),
-    /// in place of score vectors. Empty in evaluations made before it was told.
+    /// The same for clusters of what the verdict is made of, each detector's surprises at size, structure and its model (as
+    /// ln(1 + nats)), in place of score vectors. Empty in evaluations made before it was told.
     #[schema(example = json!({"aids-1": 0.99}))]
     surprise_accuracy_by_family: BTreeMap<String, f64>,
     /// What calling all points the larger class reaches.
