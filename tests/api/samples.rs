@@ -48,7 +48,8 @@ async fn a_graph_of_5748_nodes_is_scored() {
     assert_eq!(answer["explanation"]["complete"], false, "it says that it did not look at every edge");
 }
 
-/// Made again here they must be the same in everything but the last bits of floats, which differ between processors.
+/// Made again here they must be the same in everything but floats, whose last bits differ between processors, and the more
+/// the longer a training goes on.
 #[test]
 fn the_command_makes_them_again() {
     let scratch = tempfile::tempdir().unwrap();
@@ -78,8 +79,11 @@ fn the_command_makes_them_again() {
         }
         let curves = manifests.map(|manifest| manifest["training_curve"].as_array().unwrap().clone());
         assert_eq!(curves[0].len(), curves[1].len(), "{kind}");
-        let best = curves
-            .map(|curve| curve.iter().map(|point| point["validation_loss"].as_f64().unwrap()).fold(f64::MAX, f64::min));
-        assert!((best[0] - best[1]).abs() < 0.02, "{kind}: {best:?}");
+        let losses = curves.map(|curve| -> Vec<f64> {
+            curve.iter().map(|point| point["validation_loss"].as_f64().unwrap()).collect()
+        });
+        assert!((losses[0][0] - losses[1][0]).abs() < 1e-4, "{kind}: the first epochs are {losses:?}");
+        let best = losses.map(|losses| losses.into_iter().fold(f64::MAX, f64::min));
+        assert!((best[0] / best[1] - 1.0).abs() < 0.02, "{kind}: {best:?}");
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::App;
 
 /// What a training may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A synthetic family of small graphs: four layers of four nodes.
 pub(crate) async fn create_layers(app: &App, name: &str, count: usize) {
