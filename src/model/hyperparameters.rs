@@ -52,7 +52,7 @@ impl Schedule {
 
 /// The masked kinds: a GNN over the graph, an MLP over pairs of its embeddings.
 ///
-/// One default for all families; chosen on normal graphs alone.
+/// One default for all families.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct MaskedHyperparameters {
