@@ -71,11 +71,12 @@ false-positive rate where 95 % of the anomalies are caught) are of the nonconfor
 the same networks with their initial weights: what that also reaches was not learnt. *model* is the AUROC of what a kind's
 network sees by itself, given the size, and of an untrained one: size, structure and colours, which every kind looks at
 beside its network, are left out. *clusters* is the accuracy of Ward's two clusters of the score vectors of the test graphs
-and one other family (a masked kind's vector is the study's histogram), the mean over these; *by surprise* is that of clusters of
-the surprises that the verdict is made of, of each detector at size, structure and its model; beside both, what calling all graphs the larger class
-reaches. *false alarms* are of normal test graphs, at 1, 5 and 10 %; within the 95 % band that split-conformal p-values have, or
-not, and out of reach where fewer graphs calibrate than such a p-value takes. The floors learn nothing; which is best is seen on the test graphs, as is the best
-kind. *best floor known* and *published* are of the design's own survey, where the anomalous side may have been looked up.
+and one other family (a masked kind's vector is the study's histogram), the mean over these; *by surprise* is that of
+clusters of the surprises that the verdict is made of, of each detector at size, structure and its model; beside both, what
+calling all graphs the larger class reaches. *false alarms* are of normal test graphs, at 1, 5 and 10 %; within the 95 % band
+that split-conformal p-values have, or not, and out of reach where fewer graphs calibrate than such a p-value takes. The
+floors learn nothing; which is best is seen on the test graphs, as is the best kind. *best floor known* and *published* are
+of the design's own survey, where the anomalous side may have been looked up.
 
 The rule of the verdict was settled with these very tasks in view (`docs/experiments/ablations.md`), and no dataset was held back:
 these are not the figures of an untouched test.
